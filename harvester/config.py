@@ -1,0 +1,374 @@
+"""Settings: flags > environment > TOML profile > defaults, validated, secrets sealed.
+
+Hides where a value came from, except in errors: a bad value is reported with the flag, the variable, or
+the file and line it stands in. `APTRUST_REGISTRY_…` variables are read as apt-cmd reads them, everything
+else as `HARVESTER_…`. The API key is never taken from a flag, where other users of the machine could see it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import shlex
+import stat
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from harvester.errors import ConfigError
+
+PRODUCTION = "https://repo.aptrust.org"
+BUILT_IN_PROFILES: Mapping[str, Mapping[str, str]] = {
+    "production": {"registry_url": PRODUCTION},
+    "demo": {"registry_url": "https://demo.aptrust.org"},
+}
+DEFAULT_PROFILE = "production"
+COMMAND_SECONDS = 60
+"""How long `api_key_command` may take: a password manager may ask for a touch or a pin."""
+
+PREFIX = "HARVESTER_"
+SELECTORS = {"HARVESTER_PROFILE", "HARVESTER_CONFIG"}
+"""Variables that choose the file and the profile, and are no settings themselves."""
+
+
+def software_version() -> str:
+    """The installed version of harvester."""
+    try:
+        return version("aptrust-harvester")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _mode(value: object) -> object:
+    """A file mode: octal text as chmod takes it, or a TOML octal integer."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"(0o?)?[0-7]{3}", value):
+            raise ValueError("must be an octal mode such as '0600'")
+        return int(value.removeprefix("0o"), 8)
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. Frozen; made by `load_settings`. `config.example.toml` explains each."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
+    )
+
+    registry_url: str = Field(PRODUCTION, validation_alias="APTRUST_REGISTRY_URL")
+    registry_api_version: str = Field("v3", pattern=r"^v[0-9]+$", validation_alias="APTRUST_REGISTRY_API_VERSION")
+    email: str = Field("", validation_alias="APTRUST_REGISTRY_EMAIL")
+    api_key: SecretStr = Field(SecretStr(""), validation_alias="APTRUST_REGISTRY_API_KEY")
+    api_key_file: Path | None = None
+    api_key_command: str = ""
+    user_agent: str = Field(f"aptrust-harvester/{software_version()}", pattern=r"^[\x20-\x7e]+$")
+
+    concurrency: int = Field(4, ge=1, le=256)
+    rate: float = Field(5.0, gt=0, le=10_000, allow_inf_nan=False)
+    per_page: int = Field(1000, ge=1, le=1000)
+    connect_timeout: Seconds = 15.0
+    read_timeout: Seconds = 120.0
+    total_timeout: Seconds = 600.0
+    retry_budget: float = Field(900.0, ge=0, le=7 * 86400, allow_inf_nan=False)
+    maintenance_patience: float = Field(3600.0, ge=0, le=7 * 86400, allow_inf_nan=False)
+    max_body: int = Field(64 << 20, ge=1 << 16)
+
+    output: Path = Path("inventories")
+    resources: Names = ("objects", "files", "events")
+    compression: Literal["none", "gzip", "zstd"] = "none"
+    allow_incomplete: bool = False
+    file_mode: Mode = 0o600
+    dir_mode: Mode = 0o700
+    held_bytes: int = Field(24 << 20, ge=1 << 16)
+    checkpoint_bytes: int = Field(8 << 20, ge=1)
+    checkpoint_objects: int = Field(200, ge=1)
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("registry_url")
+    @classmethod
+    def _registry_url(cls, value: str) -> str:
+        if not re.fullmatch(r"[^\s\\]+", value):
+            raise ValueError("must be an address without spaces and backslashes")
+        parts = urlsplit(value.rstrip("/"))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must look like https://repo.aptrust.org")
+        if parts.username is not None or "?" in value or "#" in value:
+            raise ValueError("must be an address without user name, query or fragment")
+        if parts.path:
+            raise ValueError("must end after the host: the path of the API is added to it")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("must be https: plain http would send the API key readable for everyone on the way")
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("has a port that is not a number from 0 to 65535") from None
+        return value.rstrip("/")
+
+    @field_validator("email")
+    @classmethod
+    def _email(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise ValueError("must be the login e-mail address, without spaces")
+        return value
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each value that is not a default came from, in words."""
+        return self._origins
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who asks: the login e-mail of the account and its API key, sealed."""
+
+    email: str
+    api_key: SecretStr
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None, *, config: Path | None = None, profile: str | None = None
+) -> Settings:
+    """Read all layers. `flags` are the values given on the command line, by setting name; None means not given.
+
+    Raises ConfigError with the key and the flag, variable, or file and line of the value that is wrong.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    from_file, places = _from_file(config_file(config), profile)
+    places |= _from_environment() | {name: f"--{name.replace('_', '-')}" for name in given}
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: Any, **sources: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = InitSettingsSource(settings_cls, init_kwargs=from_file)
+            return sources["init_settings"], sources["env_settings"], file
+
+    try:
+        settings = Layered(**given)
+    except ValidationError as error:
+        explained = _explained(error, places)
+    else:
+        settings._origins.update(places)
+        return settings
+    # Raised out here, it has no pydantic error as its context: that one quotes the value, which may be the key.
+    raise explained
+
+
+def config_file(asked: Path | None) -> Path | None:
+    """The file settings are read from: the one asked for, else ./config.toml, else the user's, else None."""
+    named = asked or (Path(os.environ["HARVESTER_CONFIG"]) if os.environ.get("HARVESTER_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            place = "--config" if asked else "HARVESTER_CONFIG"
+            raise ConfigError(f"there is no file {named}", place=place)
+        return named
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    candidates = (Path("config.toml"), base / "harvester" / "config.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def credentials(settings: Settings) -> Credentials:
+    """The account's e-mail and key. The key comes from the settings, else `api_key_file`, else `api_key_command`.
+
+    Raises ConfigError if either is missing or cannot be read.
+    """
+    if not settings.email:
+        raise ConfigError("no e-mail address of a Registry account", place="email", mend="set APTRUST_REGISTRY_EMAIL")
+    key = settings.api_key.get_secret_value()
+    place = settings.origins.get("api_key", "api_key")
+    if not key and settings.api_key_file is not None:
+        key, place = _key_from_file(settings.api_key_file), f"api_key_file {settings.api_key_file}"
+    if not key and settings.api_key_command:
+        key, place = _key_from_command(settings.api_key_command), "api_key_command"
+    if not key:
+        raise ConfigError(
+            "no API key",
+            place="api_key",
+            mend="set APTRUST_REGISTRY_API_KEY, api_key_file or api_key_command",
+        )
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ConfigError("the API key has spaces or other characters no key has", place=place)
+    return Credentials(settings.email, SecretStr(key))
+
+
+def _key_from_file(path: Path) -> str:
+    place = f"api_key_file {path}"
+    try:
+        _refuse_if_readable_by_others(path, place)
+        return _as_key(path.read_bytes(), place)
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({_reason(error)})", place=place) from None
+
+
+def _key_from_command(command: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command, no shell
+            shlex.split(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot be run ({_reason(error)})", place="api_key_command") from None
+    except subprocess.TimeoutExpired:
+        done = None  # the exception carries what was printed so far, and must not become the context of ours
+    if done is None:
+        raise ConfigError(f"took longer than {COMMAND_SECONDS} s", place="api_key_command")
+    if done.returncode != 0:
+        raise ConfigError(f"ended with exit code {done.returncode}", place="api_key_command")
+    return _as_key(done.stdout, "api_key_command")
+
+
+def _as_key(content: bytes, place: str) -> str:
+    if not content.isascii():  # decoding it would raise an error that quotes it
+        raise ConfigError("holds bytes that no key has", place=place)
+    return content.decode("ascii").strip()
+
+
+def _refuse_if_readable_by_others(path: Path, place: str, *, holding: str = "") -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            f"{holding}others may read it (mode {mode:04o})", place=place, mend=f"chmod 600 {shlex.quote(str(path))}"
+        )
+
+
+def _from_environment() -> dict[str, str]:
+    """The variable of each setting that is set in the environment; unknown ones of ours are refused."""
+    variables = {_variable(name): name for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable not in {*variables, *SELECTORS}:
+            bare = variable.removeprefix(PREFIX).removeprefix("REGISTRY_")
+            known = {known.removeprefix("APTRUST_REGISTRY_").removeprefix(PREFIX): known for known in variables}
+            close = difflib.get_close_matches(bare, known, n=1)
+            mend = f"did you mean {known[close[0]]}?" if close else ""
+            raise ConfigError("there is no such setting", place=variable, mend=mend)
+    return {name: variable for variable, name in variables.items() if os.environ.get(variable)}
+
+
+def _variable(name: str) -> str:
+    return str(Settings.model_fields[name].validation_alias or f"{PREFIX}{name.upper()}")
+
+
+def _from_file(path: Path | None, profile: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings at the top of the file and over them those of the profile, and where each stands."""
+    content: dict[str, Any] = {}
+    text = ""
+    if path is not None:
+        text, content = _parse(path)
+    profiles = content.pop("profiles", {})
+    by_file = content.pop("profile", None)
+    by_variable = os.environ.get("HARVESTER_PROFILE")
+    by_file_place = f"{path}:{_line_of(text, '', 'profile')}"
+    if by_file is not None and not isinstance(by_file, str):
+        raise ConfigError("must be the name of a profile", place=by_file_place, mend="tables are [profiles.NAME]")
+    name = profile or by_variable or by_file or DEFAULT_PROFILE
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        raise ConfigError("must hold tables such as [profiles.production]", place=f"{path}: profiles")
+    known = {**BUILT_IN_PROFILES, **profiles}
+    if name not in known:
+        place = "--profile" if profile else "HARVESTER_PROFILE" if by_variable else by_file_place
+        raise ConfigError(f"there is no profile {name!r}", place=place, mend=f"known are {', '.join(sorted(known))}")
+    values: dict[str, Any] = dict(BUILT_IN_PROFILES.get(name, {}))
+    places = dict.fromkeys(values, f"profile {name}")
+    for table, entries in (("", content), (f"profiles.{name}", profiles.get(name, {}))):
+        for key, value in entries.items():
+            place = f"{path}:{_line_of(text, table, key)}"
+            if key not in Settings.model_fields:
+                raise ConfigError(
+                    f"there is no setting {key!r}", place=place, mend=_nearest(key, Settings.model_fields)
+                )
+            values[key], places[key] = value, place
+    if path is not None and "api_key" in values:
+        _refuse_if_readable_by_others(path, places["api_key"], holding="the file holds an API key, and ")
+    if path is not None:
+        _refer_to_file(path, values, places)
+    return values, places
+
+
+def _refer_to_file(path: Path, values: dict[str, Any], places: Mapping[str, str]) -> None:
+    """Paths in the file are meant from where the file is, not from wherever one happens to stand."""
+    for key in ("api_key_file", "output"):
+        value = values.get(key)
+        if isinstance(value, str) and places[key].startswith(str(path)):
+            values[key] = path.parent / Path(value).expanduser()
+
+
+def _parse(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text("utf-8")
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        problem = f"not TOML ({str(error)[: where.start()] if where else error})"
+        place = f"{path}:{where.group(1)}" if where else str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        problem, place = f"cannot be read ({_reason(error)})", str(path)
+    # Raised out here, it has no context: that one would quote the file, and the key if it is in there.
+    raise ConfigError(problem, place=place)
+
+
+def _line_of(text: str, table: str, key: str) -> int:
+    """The line on which `key` of `table` is set; 1 if it is written in a way that is not found."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            current = re.sub(r"[\"'\s]", "", header.group(1))
+        elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return number
+    return 1
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _explained(error: ValidationError, places: Mapping[str, str]) -> ConfigError:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = next((n for n in Settings.model_fields if first["loc"][0] in (n, _variable(n))), str(first["loc"][0]))
+    message = first["msg"].removeprefix("Value error, ")
+    place = places.get(name, name)
+    named = "" if place in (name, f"--{name.replace('_', '-')}", _variable(name)) else f"{name}: "
+    return ConfigError(f"{named}{message[:1].lower()}{message[1:]}", place=place)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
