@@ -1,0 +1,460 @@
+"""The member API v3 as an async client: authentication, one attempt, retries, answers into pages.
+
+Hides HTTP entirely. This is the only place that knows `aiohttp.ClientError`, status codes, CloudFlare's
+pages, the Registry's three shapes of error body, and which of all that is worth asking again. Whoever
+calls it sees pages and records, or one of the errors in `harvester.errors`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from harvester.config import Credentials, Settings
+from harvester.errors import (
+    AuthError,
+    BlockedError,
+    MaintenanceError,
+    NotFoundError,
+    ProtocolError,
+    RegistryError,
+    RequestError,
+    TransientError,
+)
+from harvester.registry.resources import Filter, Resource
+from harvester.registry.retry import Patience, patiently
+from harvester.registry.throttle import Throttle
+from harvester.registry.walk import BY_ID
+
+log = logging.getLogger("harvester.registry")
+
+Record = dict[str, Any]
+"""One entry of a list, exactly as the Registry sent it."""
+
+MAINTENANCE_PATH = "/maintenance"
+OVERLOADED = frozenset({0, 429, 500, 503, 504, 520, 522, 524})
+"""Statuses that mean too much at once; 500 is the Registry's `pg: connection pool timeout`, 0 no answer at all."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer to a list query.
+
+    `count` is what the Registry says the whole list holds; `exact` tells a count of rows from a look into
+    the Registry's hourly table. `has_next` is whether it offered a next page, which is no more reliable
+    than the count. `answered_at` is the server's Date header.
+    """
+
+    rows: list[Record]
+    count: int
+    exact: bool
+    has_next: bool
+    answered_at: datetime
+
+    @property
+    def size(self) -> int:
+        """Rows on the page."""
+        return len(self.rows)
+
+    @property
+    def first_id(self) -> int:
+        """Id of the first row; 0 if there is none."""
+        return self.rows[0]["id"] if self.rows else 0
+
+    @property
+    def last_id(self) -> int:
+        """Id of the last row; 0 if there is none."""
+        return self.rows[-1]["id"] if self.rows else 0
+
+    def beyond(self, row_id: int) -> Page:
+        """The page without its rows up to and including this id."""
+        return replace(self, rows=[row for row in self.rows if row["id"] > row_id])
+
+
+@dataclass
+class Traffic:
+    """What the client has sent and received so far: requests (attempts) by resource, retries, body bytes."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An HTTP answer, read whole."""
+
+    url: str
+    status: int
+    body: bytes
+    content_type: str
+    ray: str
+    retry_after: float | None
+    location: str
+    mitigated: bool
+    date: str
+
+
+class RegistryClient:
+    """A connection to one Registry under one account.
+
+    Use it as an async context manager. All requests pass one throttle; each is retried as long as the
+    settings' patience allows. Safe to use from many tasks of one event loop.
+    """
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self.settings = settings
+        self.account = credentials.email
+        self.traffic = Traffic()
+        self.throttle = Throttle(settings.rate, settings.concurrency)
+        self._key = credentials.api_key
+        self._base = settings.registry_url
+        self._prefix = f"/member-api/{settings.registry_api_version}"
+        self._session: aiohttp.ClientSession | None = None
+        self._last_success: float | None = None
+        self._patience = Patience(transient=settings.retry_budget, maintenance=settings.maintenance_patience)
+        self._fetch = patiently(self._attempt, self._patience, before_wait=self._before_wait)
+
+    async def __aenter__(self) -> Self:
+        settings = self.settings
+        self._session = aiohttp.ClientSession(
+            headers={
+                "X-Pharos-API-User": self.account,
+                "X-Pharos-API-Key": self._key.get_secret_value(),
+                "User-Agent": settings.user_agent,
+                "Accept": "application/json",
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=settings.total_timeout,
+                sock_connect=settings.connect_timeout,
+                sock_read=settings.read_timeout,
+            ),
+            connector=aiohttp.TCPConnector(limit=settings.concurrency, ttl_dns_cache=300),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def page(
+        self,
+        resource: Resource,
+        *,
+        filters: Sequence[Filter] = (),
+        sort: Sequence[str],
+        page: int,
+        per_page: int,
+    ) -> Page:
+        """One page of a list. `page` counts from 1; `sort` is one or more of `<column>__asc|__desc`.
+
+        Raises the errors of `harvester.errors.RegistryError`; TransientError only after every retry.
+        """
+        query = [*filters, *(("sort", by) for by in sort), ("page", str(page)), ("per_page", str(per_page))]
+        answer, content = await self._fetch(resource.path, self._url(resource.path, query))
+        rows = _rows_of(content, answer)
+        if len(rows) > per_page:
+            raise ProtocolError(
+                f"{len(rows)} rows on a page of at most {per_page}", place=answer.url, request_id=answer.ray
+            )
+        if tuple(sort) == BY_ID and any(a["id"] >= b["id"] for a, b in pairwise(rows)):
+            problem = "rows sorted by id whose ids do not increase"
+            raise ProtocolError(problem, place=answer.url, request_id=answer.ray)
+        return Page(
+            rows=rows,
+            count=content["count"],
+            exact=resource.count_is_exact(filters),
+            has_next=bool(content.get("next")),
+            answered_at=_moment(answer),
+        )
+
+    async def show(self, resource: Resource, key: int | str) -> Record:
+        """One record by its id, or by its identifier. Raises NotFoundError if there is none.
+
+        An all-digit identifier is taken for an id: that is the Registry's rule.
+        """
+        url = self._url(f"{resource.path}/show/{quote(str(key), safe='')}", ())
+        answer, content = await self._fetch(resource.path, url)
+        if not isinstance(content.get("id"), int):
+            raise ProtocolError("a record without an id", place=answer.url, request_id=answer.ray)
+        return content
+
+    async def probe(self) -> bool:
+        """Whether the Registry answers at all right now: one attempt at the cheapest request there is."""
+        if self.throttle.paused_for() > 0:
+            return False
+        try:
+            await self._attempt("alerts", self._url("alerts", [("sort", "id__asc"), ("per_page", "1")]))
+        except RegistryError as error:
+            log.info("probe: %s", error)
+            return False
+        return True
+
+    def _url(self, path: str, query: Iterable[Filter]) -> URL:
+        text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query)
+        return URL(f"{self._base}{self._prefix}/{path}{'?' if text else ''}{text}", encoded=True)
+
+    def _before_wait(self, error: RegistryError, seconds: float) -> None:
+        """Called before each wait of a retry: count it, say it, and hold the others back if the server asks."""
+        self.traffic.retries += 1
+        if isinstance(error, MaintenanceError):
+            self.throttle.pause(seconds)
+        first_contact = self._last_success is None
+        level = logging.WARNING if first_contact or isinstance(error, MaintenanceError) else logging.INFO
+        log.log(level, "%s; asking again in %.1f s", error, seconds)
+
+    async def _attempt(self, resource: str, url: URL) -> tuple[_Answer, Record]:
+        """Send one request, through the throttle. Returns the answer and its JSON, or raises a RegistryError."""
+        async with self.throttle:
+            self.traffic.requests[resource] += 1
+            started = time.monotonic()
+            try:
+                answer = await self._read(url)
+                content = self._judge(answer)
+            except (TransientError, MaintenanceError) as error:
+                asked = error.retry_after or 0
+                if asked <= self._patience.with_(error):  # else it is given up, and must not hold up what comes after
+                    self.throttle.pause(asked)
+                if isinstance(error, TransientError) and error.status in OVERLOADED:
+                    self.throttle.congested()
+                raise
+            self._last_success = time.monotonic()
+            self.throttle.served()
+            log.debug("GET %s: %d bytes in %.3f s", url, len(answer.body), self._last_success - started)
+            return answer, content
+
+    async def _read(self, url: URL) -> _Answer:
+        """Send the request and read the whole answer, whatever it is; turn aiohttp's errors into ours."""
+        if self._session is None:
+            raise RuntimeError("RegistryClient is used outside its `async with`")
+        place = str(url)
+        try:
+            # Following a redirect would send the API key along, to another host too.
+            async with self._session.get(url, allow_redirects=False) as response:
+                body = await self._body(response)
+                return _Answer(
+                    url=place,
+                    status=response.status,
+                    body=body,
+                    content_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                    ray=response.headers.get("cf-ray", ""),
+                    retry_after=_retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", "")),
+                    location=response.headers.get("Location", ""),
+                    mitigated="cf-mitigated" in response.headers,
+                    date=response.headers.get("Date", ""),
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            failure = self._failure(error, place)
+        # Raised out here, it has no aiohttp error as its context: the repr of some shows the request's headers,
+        # and the key.
+        raise failure
+
+    def _failure(self, error: aiohttp.ClientError | OSError, place: str) -> RegistryError:
+        """What it means that no whole answer came."""
+        settings, first_contact = self.settings, self._last_success is None
+        match error:
+            case aiohttp.ClientConnectorCertificateError():
+                problem = f"the server's TLS certificate is not valid ({error.certificate_error})"
+                return ProtocolError(problem, place=place, mend="check registry_url")
+            case aiohttp.ClientConnectorSSLError() if first_contact:
+                problem = f"no TLS connection can be made ({_brief(error.os_error)})"
+                return ProtocolError(problem, place=place, mend="check registry_url")
+            case aiohttp.ClientConnectorDNSError() if first_contact and _is_unknown_name(error.os_error):
+                problem = "no host of this name is known"
+                return ProtocolError(problem, place=place, mend="check registry_url and the network")
+            case aiohttp.ClientConnectorDNSError():
+                problem = "the host name cannot be resolved"
+            case aiohttp.ConnectionTimeoutError():
+                problem = f"no connection in {settings.connect_timeout:g} s"
+            case aiohttp.SocketTimeoutError():
+                problem = f"no byte for {settings.read_timeout:g} s"
+            case TimeoutError():
+                problem = f"no whole answer in {settings.total_timeout:g} s"
+            case aiohttp.ClientConnectorError():
+                problem = f"cannot connect ({error.os_error.strerror or error.os_error})"
+            case _:
+                problem = f"the connection broke ({_brief(error)})"
+        return TransientError(problem, place=place)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """The decompressed body. Raises ProtocolError beyond `max_body`, before it is all in memory."""
+        pieces, size = [], 0
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > self.settings.max_body:
+                response.close()
+                raise ProtocolError(
+                    f"an answer of more than {self.settings.max_body} bytes",
+                    place=str(response.url),
+                    status=response.status,
+                    mend="lower per_page or raise max_body",
+                )
+            pieces.append(piece)
+        self.traffic.bytes += size
+        return b"".join(pieces)
+
+    def _judge(self, answer: _Answer) -> Record:
+        """The JSON object of a good answer; for every other answer the error that says what it is."""
+        place, status, ray = answer.url, answer.status, answer.ray
+        where: dict[str, Any] = {"place": place, "status": status, "request_id": ray}
+        if status in (301, 302, 303, 307, 308):
+            raise self._redirected(answer)
+        content = _json_object(answer.body)
+        said = _words(content)
+        if status == 200:
+            return self._good(answer, content)
+        if content is None and answer.mitigated:
+            # Before anything succeeded this is a refusal of the client, which waiting does not mend.
+            problem = f"CloudFlare asks for a browser check instead of letting the request through{_ray(ray)}"
+            if self._last_success is None:
+                mend = "ask APTrust to let this machine through, or set user_agent"
+                raise BlockedError(problem, mend=mend, **where)
+            raise TransientError(problem, retry_after=answer.retry_after, **where)
+        if status == 401:
+            if self._last_success is None:
+                raise AuthError(said or "the credentials are refused", **where)
+            # The Registry says so too whenever its database is away.
+            problem = "credentials accepted before are refused now, which is what a database outage looks like"
+            raise TransientError(problem, retry_after=answer.retry_after, **where)
+        if status == 403 and content is not None:
+            raise AuthError(said or "access is denied", **where)
+        if status == 404 and content is not None:
+            raise NotFoundError(said or "no such record", **where)
+        if status == 503 and "maintenance" in said.lower():
+            raise MaintenanceError("the Registry is under maintenance", retry_after=answer.retry_after, **where)
+        if status == 500 and _is_our_mistake(said):
+            raise RequestError(said, **where)
+        if status == 500 and "multiple rows in result set" in said:
+            problem = f"the Registry cannot count this list ({said})"
+            raise ProtocolError(problem, mend="report it to APTrust: a row has no state, type or action", **where)
+        if status >= 500 or status in (408, 425, 429):
+            problem = said or f"the server answered {status}{_ray(ray)}"
+            raise TransientError(problem, retry_after=answer.retry_after, **where)
+        if status == 403:
+            raise BlockedError(f"a web page refuses the request{_ray(ray)}", mend="set user_agent", **where)
+        problem = f"the server answered {status}{_ray(ray)}, not the Registry's JSON"
+        raise ProtocolError(problem, mend="check registry_url", **where)
+
+    def _good(self, answer: _Answer, content: Record | None) -> Record:
+        """The content of an answer with status 200, which may still be something else than the Registry's."""
+        if content is not None:
+            return content
+        where: dict[str, Any] = {"place": answer.url, "status": 200, "request_id": answer.ray}
+        if answer.body.lstrip()[:1] == b"<" or answer.content_type == "text/html":
+            problem = f"a web page instead of the Registry's JSON{_ray(answer.ray)}"
+            if self._last_success is None:
+                raise ProtocolError(problem, mend="check registry_url", **where)
+            raise TransientError(problem, **where)
+        if self._last_success is None and answer.body.lstrip()[:1] not in (b"{", b""):
+            raise ProtocolError("an answer that is not the Registry's JSON", mend="check registry_url", **where)
+        raise TransientError(f"JSON that cannot be read ({len(answer.body)} bytes), probably cut short", **where)
+
+    def _redirected(self, answer: _Answer) -> RegistryError:
+        where: dict[str, Any] = {"place": answer.url, "status": answer.status, "request_id": answer.ray}
+        try:
+            target = URL(answer.location)
+        except ValueError:
+            target = URL()
+        if target.path == MAINTENANCE_PATH and (not target.host or target.host == URL(self._base).host):
+            return MaintenanceError("the Registry is under maintenance", retry_after=answer.retry_after, **where)
+        to = target.with_query(None).with_user(None).with_fragment(None) if target.host else target.path
+        problem = f"redirected to {to}, which is not followed: it would send the API key there"
+        return ProtocolError(problem, mend="set registry_url to the Registry's own address", **where)
+
+
+def _rows_of(content: Record, answer: _Answer) -> list[Record]:
+    """The rows of a list answer. The server names them `results`, its OpenAPI document `items`; none is null."""
+    where: dict[str, Any] = {"place": answer.url, "status": answer.status, "request_id": answer.ray}
+    if "results" not in content and "items" not in content:
+        # What /maintenance says once maintenance is over, and what any other JSON service would say.
+        raise ProtocolError(
+            "JSON without results, so not an answer of the Registry", mend="check registry_url", **where
+        )
+    rows = content["results"] if "results" in content else content["items"]
+    if rows is None:
+        rows = []
+    count = content.get("count")
+    if not isinstance(rows, list) or not isinstance(count, int) or count < 0:
+        raise ProtocolError("a list whose results or count are not what they should be", **where)
+    for row in rows:
+        if not isinstance(row, dict) or type(row.get("id")) is not int or row["id"] <= 0:
+            raise ProtocolError("an entry without a usable id", **where)
+    return rows
+
+
+def _json_object(body: bytes) -> Record | None:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _words(content: Record | None) -> str:
+    """What the Registry says in an error body: `Error` (401, 500, maintenance) or `error` (403, 404)."""
+    said = (content or {}).get("Error") or (content or {}).get("error")
+    return said[:500] if isinstance(said, str) else ""
+
+
+def _is_our_mistake(said: str) -> bool:
+    """Whether a 500 blames the question: an unknown filter, or PostgreSQL's classes 22 (data) and 42 (names)."""
+    return said.startswith("Invalid query params") or "ERROR #22" in said or "ERROR #42" in said
+
+
+def _retry_after(value: str, date: str) -> float | None:
+    """Retry-After in seconds from now; it is sent as seconds or as an HTTP date (RFC 9110, 10.2.3).
+
+    An HTTP date is taken against the server's own clock, its Date header: ours may be minutes off.
+    """
+    value = value.strip()
+    if value.isdecimal() and value.isascii():
+        return float(value[:9])
+    until = _http_date(value)
+    if until is None:
+        return None
+    return max(0.0, (until - (_http_date(date) or datetime.now(UTC))).total_seconds())
+
+
+def _moment(answer: _Answer) -> datetime:
+    moment = _http_date(answer.date)
+    if moment is None:
+        raise ProtocolError("an answer without a Date header", place=answer.url, status=answer.status)
+    return moment
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_unknown_name(error: OSError) -> bool:
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+
+
+def _brief(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+def _ray(ray: str) -> str:
+    return f" (cf-ray {ray})" if ray else ""

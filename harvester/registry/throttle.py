@@ -1,0 +1,110 @@
+"""One gate for every request: pause, then concurrency, then rate.
+
+Hides how the three are kept at once. A request passes the gate for each attempt, so that retries are
+held to the same limits. The gate knows nothing of HTTP: it is told to pause, to slow down and that
+things go well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from types import TracebackType
+
+from aiolimiter import AsyncLimiter
+
+HEADROOM = 1.02
+"""Requests are spaced this much wider than 1/rate: what leaves us evenly arrives a little unevenly, and
+the promise is about any one-second window as the server sees it."""
+
+
+class Throttle:
+    """At most `rate` requests a second, at most `concurrency` in flight, none while paused.
+
+    Use it as `async with throttle:` around one attempt. The limiter is built as `AsyncLimiter(1, 1/rate)`:
+    `AsyncLimiter(rate, 1)` lets nearly twice the rate through in its first second.
+    """
+
+    def __init__(self, rate: float, concurrency: int) -> None:
+        self._limiter = AsyncLimiter(1, HEADROOM / rate)
+        self._ceiling = concurrency
+        self._limit = float(concurrency)
+        self._in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._paused_until = 0.0
+
+    @property
+    def concurrency(self) -> int:
+        """Requests that may be in flight at this moment."""
+        return int(self._limit)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that hold a slot now."""
+        return self._in_flight
+
+    def pause(self, seconds: float) -> None:
+        """Hold everyone back for `seconds` from now; a pause already longer stays as it is."""
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+
+    def paused_for(self) -> float:
+        """Seconds until requests may go out again, 0 if they may."""
+        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
+
+    def congested(self) -> None:
+        """The server is overloaded: allow half as many in flight, never fewer than one."""
+        self._limit = max(1.0, self._limit / 2)
+
+    def served(self) -> None:
+        """A request went well: allow one more in flight for each round of them, up to the ceiling."""
+        self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
+        self._wake()
+
+    async def __aenter__(self) -> None:
+        await self._take_slot()
+        try:
+            # A pause may begin while we wait for the rate, so the rate is asked only once none is on,
+            # and the pause is looked at again afterwards.
+            while True:
+                while (seconds := self.paused_for()) > 0:
+                    await asyncio.sleep(seconds)
+                await self._limiter.acquire()
+                if self.paused_for() == 0:
+                    return
+        except BaseException:
+            self._give_back()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._give_back()
+
+    async def _take_slot(self) -> None:
+        if self._in_flight < self.concurrency and not self._waiting:
+            self._in_flight += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back()
+            else:
+                with contextlib.suppress(ValueError):  # _wake() drops the cancelled as it passes them
+                    self._waiting.remove(turn)
+            raise
+
+    def _give_back(self) -> None:
+        self._in_flight -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        """Hand free slots to those who wait longest. The slot is counted here, not when they run again."""
+        while self._waiting and self._in_flight < self.concurrency:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._in_flight += 1
+                turn.set_result(None)

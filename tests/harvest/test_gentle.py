@@ -1,0 +1,58 @@
+"""Gentle, as the server counted it: rate, requests in flight, Retry-After, and no request too many."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+
+from harvester.demo import DemoRegistry, Fault, records
+from tests.support import harvested
+
+
+async def test_never_over_the_rate_in_any_second_burst_included(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        began = time.monotonic()
+        await harvested(registry, tmp_path, ["storage_option=Wasabi-VA"], rate=20.0, concurrency=16)
+        took = time.monotonic() - began
+        assert registry.stats.requests >= 10
+        assert registry.stats.max_in_any_window(1.0) <= 20
+        # Nor needlessly below it: 0.95 leaves room for the spacing of the first request only.
+        assert registry.stats.requests / took >= 20 * 0.8
+
+
+async def test_never_more_in_flight_than_allowed(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database, latency=0.01) as registry:
+        await harvested(registry, tmp_path, concurrency=5)
+        assert registry.stats.max_in_flight == 5
+
+
+async def test_retry_after_holds_everyone_back(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        registry.add_fault(Fault("status", path="/files", after=10, status=429, retry_after="1"))
+        await harvested(registry, tmp_path, concurrency=16)
+        arrivals = registry.stats.arrivals
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
+    assert sum(gap >= 0.9 for gap in gaps) == 1
+
+
+async def test_as_few_requests_as_will_do(small_database: Path, tmp_path: Path) -> None:
+    objects = list(records(small_database, "objects"))
+    async with DemoRegistry(small_database) as registry:
+        await harvested(registry, tmp_path, per_page=40)
+        asked = registry.stats.by_path
+    pages = ceil(len(objects) / 40)
+    # One more for the time of the server's clock, one for what was updated meanwhile.
+    assert asked["objects"] == pages + 2
+    files = {row["id"]: 0 for row in objects}
+    for row in records(small_database, "files"):
+        files[row["intellectual_object_id"]] += 1
+    assert asked["files"] == sum(max(1, ceil(count / 40)) for count in files.values())
+
+
+async def test_one_connection_each_kept_for_the_whole_run(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        await harvested(registry, tmp_path, concurrency=4)
+        assert registry.stats.connections <= 4
+        assert registry.stats.requests > 100

@@ -1,0 +1,214 @@
+"""Durable: whatever stops a harvest, it is taken up again and ends with the dump an undisturbed one would have made."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from harvester.demo import DemoRegistry, Fault
+from harvester.dump import Disk, partials, published, verify
+from harvester.dump.lock import Lock
+from harvester.errors import DumpDamagedError, DumpError, DumpLockedError, RequestError
+from tests.support import as_dumped, as_held, data_bytes, difference, harvested, resumed
+
+OFTEN: dict[str, Any] = {"checkpoint_bytes": 20_000, "per_page": 50}
+ALL = "objects,files,events,items,checksums,deletions,alerts"
+STEMS = ("objects", "files", "events", "work_items", "checksums", "deletions", "alerts")
+
+FATAL = Fault("status", status=500, body='{"StatusCode":500,"Error":"Invalid query params: bogus"}')
+"""The Registry says that our question is wrong: nothing to retry, the run stops."""
+
+
+def fatal(after: int, path: str = "") -> Fault:
+    return Fault("status", path=path, after=after, status=500, body=FATAL.body)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+async def test_stopped_again_and_again_it_ends_with_the_same_bytes(
+    small_database: Path, tmp_path: Path, compression: str
+) -> None:
+    options: dict[str, Any] = {**OFTEN, "resources": ALL, "compression": compression}
+    async with DemoRegistry(small_database) as registry:
+        undisturbed = await harvested(registry, tmp_path / "one", concurrency=2, **options)
+        stops, disturbed = 0, None
+        while disturbed is None:
+            registry.add_fault(fatal(after=22 + stops))
+            try:
+                disturbed = await harvested(registry, tmp_path / "two", concurrency=1 + stops % 7, **options)
+            except RequestError:
+                stops += 1
+            registry.clear_faults()
+    assert stops >= 5
+    assert data_bytes(disturbed.path) == data_bytes(undisturbed.path)
+    assert difference(as_dumped(disturbed), as_held(small_database, STEMS)) is None
+    assert verify(disturbed.path).sound
+    assert partials(tmp_path / "two") == []
+
+
+async def test_only_what_lay_after_the_last_checkpoint_is_asked_for_again(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        await harvested(registry, tmp_path / "one", concurrency=1, checkpoint_objects=1)
+        whole = registry.stats.requests
+        registry.stats.reset()
+        registry.add_fault(fatal(100))
+        with pytest.raises(RequestError):
+            await harvested(registry, tmp_path / "two", concurrency=1, checkpoint_objects=1)
+        outcome = await resumed(registry, tmp_path / "two", concurrency=1, checkpoint_objects=1)
+        # The request that failed, the object pages, and what was on its way or waiting for its turn.
+        assert registry.stats.requests <= whole + 12
+    assert sum(outcome.manifest.run.requests.values()) >= whole
+
+
+async def test_cancelled_in_the_middle(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        task = asyncio.create_task(harvested(registry, tmp_path / "out", **OFTEN))
+        while registry.stats.requests < 60:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert published(tmp_path / "out") == []
+        outcome = await harvested(registry, tmp_path / "out", **OFTEN)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+async def stopped(registry: DemoRegistry, output: Path, **options: Any) -> Path:
+    """A partial dump, left by a run that was stopped."""
+    registry.add_fault(fatal(60))
+    with pytest.raises(RequestError):
+        await harvested(registry, output, **{**OFTEN, **options})
+    registry.clear_faults()
+    (directory,) = partials(output)
+    return directory
+
+
+async def test_a_torn_journal_line_and_data_beyond_it_are_dropped(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        directory = await stopped(registry, tmp_path / "out")
+        for name, torn in (("journal.ndjson", b'{"kind":"checkpoint","cur'), ("files.ndjson", b'{"id":1,"torn')):
+            with (directory / name).open("ab") as file:
+                file.write(torn)
+        outcome = await resumed(registry, tmp_path / "out", **OFTEN)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+async def test_a_last_journal_line_of_zeros_is_dropped(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        directory = await stopped(registry, tmp_path / "out")
+        with (directory / "journal.ndjson").open("ab") as file:
+            file.write(b"\0" * 100 + b"\n")
+        outcome = await resumed(registry, tmp_path / "out", **OFTEN)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "journal"])
+async def test_what_cannot_be_gone_on_with_is_refused_until_fresh(
+    small_database: Path, tmp_path: Path, damage: str
+) -> None:
+    async with DemoRegistry(small_database) as registry:
+        directory = await stopped(registry, tmp_path / "out")
+        data, journal = directory / "files.ndjson", directory / "journal.ndjson"
+        if damage == "missing":
+            data.unlink()
+        elif damage == "short":
+            data.write_bytes(data.read_bytes()[:-1])
+        else:
+            lines = journal.read_bytes().splitlines(keepends=True)
+            journal.write_bytes(b"".join([lines[0], b"{}\n", *lines[1:]]))
+        with pytest.raises(DumpDamagedError) as refusal:
+            await resumed(registry, tmp_path / "out", **OFTEN)
+        assert "--fresh" in refusal.value.mend
+        assert directory.name in refusal.value.place
+        outcome = await harvested(registry, tmp_path / "out", fresh=True, **OFTEN)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+    assert partials(tmp_path / "out") == []
+
+
+async def test_a_partial_dump_of_something_else_is_left_alone(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        directory = await stopped(registry, tmp_path / "out")
+        outcome = await harvested(registry, tmp_path / "out", ["state=A"], **OFTEN)
+        assert outcome.published
+        assert partials(tmp_path / "out") == [directory]
+        whole = await harvested(registry, tmp_path / "out", **OFTEN)
+    assert difference(as_dumped(whole), as_held(small_database)) is None
+    assert (tmp_path / "out" / "latest").resolve() == max(published(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("changed", ["server", "account", "format"])
+async def test_resume_refuses_what_was_begun_elsewhere(small_database: Path, tmp_path: Path, changed: str) -> None:
+    async with DemoRegistry(small_database) as registry, DemoRegistry(small_database) as another:
+        directory = await stopped(registry, tmp_path / "out")
+        if changed == "format":
+            journal = directory / "journal.ndjson"
+            journal.write_bytes(journal.read_bytes().replace(b'"format":1', b'"format":99', 1))
+        options = {"email": "someone@else.edu"} if changed == "account" else {}
+        with pytest.raises(DumpError, match=r"begun with|another version"):
+            await resumed(another if changed == "server" else registry, tmp_path / "out", **options)
+
+
+async def test_nothing_to_resume(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        with pytest.raises(DumpError, match="no unfinished dump"):
+            await resumed(registry, tmp_path)
+
+
+async def test_two_at_one_dump(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        directory = await stopped(registry, tmp_path / "out")
+        lock = Lock(directory)
+        with pytest.raises(DumpLockedError):
+            await resumed(registry, tmp_path / "out")
+        with pytest.raises(DumpLockedError):
+            await harvested(registry, tmp_path / "out", **OFTEN)
+        another = await harvested(registry, tmp_path / "out", ["state=A"])
+        assert another.published
+        lock.release()
+        outcome = await resumed(registry, directory, **OFTEN)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+async def test_a_full_disk_stops_and_can_be_gone_on_from(
+    small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 0
+
+    def write(self: Disk, descriptor: int, data: bytes) -> None:
+        nonlocal written
+        written += len(data)
+        if written > 150_000:
+            raise OSError(28, "No space left on device")
+        real(self, descriptor, data)
+
+    real = Disk.write
+    async with DemoRegistry(small_database) as registry:
+        monkeypatch.setattr(Disk, "write", write)
+        with pytest.raises(DumpError, match="No space left") as error:
+            await harvested(registry, tmp_path / "out", **OFTEN)
+        assert "make room" in error.value.mend
+        monkeypatch.setattr(Disk, "write", real)
+        outcome = await harvested(registry, tmp_path / "out", **OFTEN)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+async def test_one_member_or_frame_a_checkpoint_and_read_whole_by_the_usual_tools(
+    small_database: Path, tmp_path: Path
+) -> None:
+    async with DemoRegistry(small_database) as registry:
+        gz = await harvested(registry, tmp_path / "gz", compression="gzip", **OFTEN)
+        zst = await harvested(registry, tmp_path / "zst", compression="zstd", **OFTEN)
+    held = as_held(small_database)
+    assert gzip.decompress((gz.path / "files.ndjson.gz").read_bytes()) == held["files"]
+    if shutil.which("zcat"):
+        tool = subprocess.run(["zcat", gz.path / "events.ndjson.gz"], capture_output=True, check=True)
+        assert tool.stdout == held["events"]
+    frames = (zst.path / "files.ndjson.zst").read_bytes()
+    assert zstandard.ZstdDecompressor().stream_reader(frames, read_across_frames=True).read() == held["files"]
+    assert frames.count(b"\x28\xb5\x2f\xfd") > 1
