@@ -1,0 +1,90 @@
+"""`harvester demo`: the main job on the embedded Registry, for whoever wants to see it before trusting it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harvester.cli import options
+from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
+from harvester.cli.harvest import report
+from harvester.cli.running import Interrupted, run
+from harvester.cli.terminal import Terminal
+from harvester.cli.text import number
+from harvester.config import credentials, load_settings
+from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
+from harvester.dump import verify
+from harvester.harvest import Outcome, Progress, Scope, harvest
+from harvester.registry import RegistryClient
+
+RATE = 500.0
+"""Requests a second in the demo: the embedded Registry has no bcrypt to do."""
+
+
+def demo_command(
+    serve: Annotated[bool, typer.Option("--serve", help="Only serve, until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)] = 0,
+    objects: Annotated[int, typer.Option(help="Intellectual objects of the collection.", min=1)] = 300,
+    output: Annotated[Path, typer.Option(help="Directory the dump is made in.", metavar="DIR")] = Path(
+        "demo-inventories"
+    ),
+    verbose: options.Verbose = 0,
+    quiet: options.Quiet = False,
+) -> int:
+    """Harvest an embedded Registry with a made-up collection, or (--serve) only serve it.
+
+    Example: harvester demo --serve --port 8080
+    """
+    terminal = Terminal(verbose=verbose, quiet=quiet)
+    with tempfile.TemporaryDirectory(prefix="harvester-demo-") as directory:
+        database = Path(directory) / "registry.sqlite"
+        terminal.say(f"making a collection of {number(objects)} intellectual objects")
+        build(database, CollectionSpec(objects=objects))
+        if not serve:
+            return run(_demonstrate(database, port, output, terminal))
+        try:
+            run(_serve(database, port))
+        except Interrupted:
+            return COMPLETE
+    return COMPLETE
+
+
+async def _demonstrate(database: Path, port: int, output: Path, terminal: Terminal) -> int:
+    progress = Progress()
+    async with DemoRegistry(database, port=port) as registry:
+        terminal.say(f"serving it at {registry.url}, and harvesting it over HTTP")
+        flags = {"registry_url": registry.url, "email": EMAIL, "api_key": API_KEY, "rate": RATE, "output": output}
+        settings = load_settings(flags)
+        scope = Scope.parse(settings.resources)
+        async with RegistryClient(settings, credentials(settings)) as client, terminal.showing(progress):
+            outcome = await harvest(client, scope, progress=progress)
+    for sentence in report(outcome):
+        terminal.say(sentence)
+    return _conclude(outcome, terminal)
+
+
+def _conclude(outcome: Outcome, terminal: Terminal) -> int:
+    verdict = verify(outcome.path)
+    if not verdict.sound:
+        terminal.say(f"verified: damaged ({verdict.damages[0]})")
+        return DAMAGED
+    if not verdict.complete:
+        return INCOMPLETE
+    terminal.say("verified: every line read back, every file and event under its object, every count as the Registry's")
+    terminal.say("look at:  manifest.json   what was harvested, from where, and the proof that it is everything")
+    terminal.say("          objects.ndjson  one intellectual object a line, just as the Registry gave it")
+    terminal.say("          files.ndjson    every file, grouped by object;  events.ndjson  every premis event likewise")
+    print(outcome.path)
+    return COMPLETE
+
+
+async def _serve(database: Path, port: int) -> None:
+    async with DemoRegistry(database, port=port) as registry:
+        print(f"export APTRUST_REGISTRY_URL={registry.url}")
+        print(f"export APTRUST_REGISTRY_EMAIL={EMAIL}")
+        print(f"export APTRUST_REGISTRY_API_KEY={API_KEY}", flush=True)
+        await asyncio.Event().wait()

@@ -1,0 +1,213 @@
+"""`harvester harvest` and `harvester resume`: the main job, and its continuation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harvester.cli import options
+from harvester.cli.exits import COMPLETE, INCOMPLETE, exit_code, explain
+from harvester.cli.running import Interrupted, run
+from harvester.cli.terminal import Terminal, print_json
+from harvester.cli.text import duration, number
+from harvester.config import Settings, credentials, load_settings
+from harvester.dump import Manifest
+from harvester.dump.manifest import Disagreement, Failure
+from harvester.errors import HarvesterError
+from harvester.harvest import Outcome, Progress, Scope, harvest, resume
+from harvester.registry import RegistryClient
+
+Concurrency = Annotated[int | None, typer.Option(help="Requests in flight, at most.", metavar="N")]
+Rate = Annotated[float | None, typer.Option(help="Requests a second, at most.", metavar="N")]
+PerPage = Annotated[int | None, typer.Option(help="Rows a request, 1 to 1000.", metavar="N")]
+AllowIncomplete = Annotated[
+    bool, typer.Option("--allow-incomplete", help="Publish the dump even if it says that something is missing.")
+]
+
+
+def harvest_command(
+    filters: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Take only these intellectual objects, and what belongs to them: state=A, storage_option=Standard, …",
+            metavar="[NAME=VALUE]...",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Directory the dump is made in.", metavar="DIR")] = None,
+    resources: Annotated[
+        str | None,
+        typer.Option(help="objects,files,events,items,checksums,deletions,alerts.", metavar="NAMES"),
+    ] = None,
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    per_page: PerPage = None,
+    compression: Annotated[str | None, typer.Option(help="none, gzip or zstd.", metavar="NAME")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over, even if an unfinished dump of the same could be taken up.")
+    ] = False,
+    allow_incomplete: AllowIncomplete = False,
+    profile: options.Profile = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    verbose: options.Verbose = 0,
+    quiet: options.Quiet = False,
+) -> int:
+    """Harvest a whole institution, or a slice of it, to a dump of NDJSON files.
+
+    Prints the path of the published dump. An unfinished dump of the same is taken up again.
+
+    Example: harvester harvest state=A --rate 2
+    """
+    flags = {
+        "output": output,
+        "resources": resources,
+        "concurrency": concurrency,
+        "rate": rate,
+        "per_page": per_page,
+        "compression": compression,
+        "allow_incomplete": allow_incomplete or None,
+    }
+
+    async def work(client: RegistryClient, progress: Progress) -> Outcome:
+        scope = Scope.parse(client.settings.resources, filters or ())
+        return await harvest(client, scope, progress=progress, fresh=fresh)
+
+    def settings() -> Settings:
+        found = load_settings(flags, config=config, profile=profile)
+        Scope.parse(found.resources, filters or ())  # before anything is asked of anybody
+        return found
+
+    return _carry_out(settings, work, Terminal(verbose=verbose, quiet=quiet), json=json)
+
+
+def resume_command(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(help="An unfinished dump, or the directory it lies in.", metavar="[DIR]", show_default=False),
+    ] = None,
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    per_page: PerPage = None,
+    allow_incomplete: AllowIncomplete = False,
+    profile: options.Profile = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    verbose: options.Verbose = 0,
+    quiet: options.Quiet = False,
+) -> int:
+    """Finish a harvest that was killed, interrupted, or left with something missing.
+
+    Asks only for what is not in the dump yet. Example: harvester resume inventories
+    """
+    flags = {
+        "concurrency": concurrency,
+        "rate": rate,
+        "per_page": per_page,
+        "allow_incomplete": allow_incomplete or None,
+    }
+
+    async def work(client: RegistryClient, progress: Progress) -> Outcome:
+        return await resume(client, directory or client.settings.output, progress=progress)
+
+    return _carry_out(
+        lambda: load_settings(flags, config=config, profile=profile),
+        work,
+        Terminal(verbose=verbose, quiet=quiet),
+        json=json,
+    )
+
+
+def _carry_out(
+    read_settings: Callable[[], Settings],
+    work: Callable[[RegistryClient, Progress], Awaitable[Outcome]],
+    terminal: Terminal,
+    *,
+    json: bool,
+) -> int:
+    """Do the work with a client, and say how it ended: to people on stderr, to scripts on stdout."""
+
+    async def working(settings: Settings) -> Outcome:
+        progress = Progress()
+        async with RegistryClient(settings, credentials(settings)) as client, terminal.showing(progress):
+            return await work(client, progress)
+
+    try:
+        outcome = run(working(read_settings()))
+    except HarvesterError as error:
+        if json:
+            print_json({"complete": False, "error": explain(error), "exit_code": exit_code(error)})
+        raise
+    except Interrupted as interrupted:
+        if json:
+            print_json({"complete": False, "error": f"stopped by {interrupted}", "exit_code": interrupted.exit_code})
+        raise
+    for sentence in report(outcome):
+        terminal.say(sentence)
+    code = COMPLETE if outcome.manifest.complete else INCOMPLETE
+    if json:
+        print_json(summary(outcome, code))
+    elif outcome.published:
+        print(outcome.path)
+    return code
+
+
+def report(outcome: Outcome) -> list[str]:
+    """What a person wants to know of a finished harvest."""
+    manifest, path = outcome.manifest, outcome.path
+    rows = ", ".join(f"{number(file.records)} {stem}" for stem, file in manifest.files.items())
+    went = manifest.run
+    requests = number(sum(went.requests.values()))
+    said = [f"{rows}: {requests} requests, {duration(went.seconds)}, {went.retries} retries"]
+    if went.corrected:
+        said.append(f"{number(len(went.corrected))} intellectual objects were asked for again at the end")
+    said += [f"missing: {line}" for line in missing(manifest)]
+    if not manifest.complete and not outcome.published:
+        said.append(f"incomplete: it stays in {path}, unpublished; harvester resume asks for what is missing")
+    elif not manifest.complete:
+        said.append("incomplete, and published as that: manifest.json says what is missing")
+    return said
+
+
+def missing(manifest: Manifest, most: int = 20) -> list[str]:
+    """What the manifest says is missing or does not add up, a line each."""
+    reconciliation = manifest.reconciliation
+    lines = [f"{note.resource}{_whose(note)} after {note.rows} rows: {note.error}" for note in manifest.failures]
+    lines += [
+        f"{note.resource}{_whose(note)}: the Registry says {_figures(note.expected)}, received {_figures(note.found)}"
+        for note in reconciliation.disagreements
+    ]
+    for path in reconciliation.short_walks:
+        walk = reconciliation.walks[path]
+        lines.append(f"{path}: the Registry counts {walk.expected}, received {walk.found}")
+    if len(lines) > most:
+        lines[most:] = [f"and {len(lines) - most} more, all in manifest.json"]
+    return lines
+
+
+def _whose(note: Failure | Disagreement) -> str:
+    return f" of {note.identifier} (id {note.object})" if note.object else ""
+
+
+def _figures(figures: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in figures.items())
+
+
+def summary(outcome: Outcome, code: int) -> dict[str, Any]:
+    """The one JSON object of --json."""
+    manifest = outcome.manifest
+    return {
+        "path": str(outcome.path),
+        "published": outcome.published,
+        "complete": manifest.complete,
+        "exit_code": code,
+        "horizon": manifest.horizon,
+        "records": {stem: file.records for stem, file in manifest.files.items()},
+        "bytes": manifest.totals.bytes,
+        "failures": [asdict(failure) for failure in manifest.failures],
+        "reconciliation": asdict(manifest.reconciliation),
+        "run": asdict(manifest.run),
+    }

@@ -1,0 +1,148 @@
+"""stderr: progress, logs, errors. stdout belongs to data and is written by the commands themselves.
+
+Hides whether anybody is watching: a live block on a terminal, a line every ten seconds in a log file,
+nothing with --quiet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import orjson
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli.text import duration, number, one_line, size
+from harvester.harvest import Progress
+
+LINE_EVERY = 10.0
+"""Seconds between two progress lines where stderr is not a terminal."""
+
+LIVE_EVERY = 0.25
+
+
+def err(line: str) -> None:
+    """One line to stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object to stdout."""
+    print(orjson.dumps(content).decode(), flush=True)
+
+
+class Terminal:
+    """How much of what is said, and how. Made once for a command from its flags."""
+
+    def __init__(self, *, verbose: int, quiet: bool) -> None:
+        self.quiet = quiet
+        self.console = Console(file=sys.stderr, stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.live = self.console.is_terminal and not quiet and not self.console.is_dumb_terminal
+        level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+        handler = _Handler(self._line)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        logger = logging.getLogger("harvester")
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+    def say(self, line: str) -> None:
+        """A line for people, unless they asked for quiet."""
+        if not self.quiet:
+            self._line(one_line(line))
+
+    @asynccontextmanager
+    async def showing(self, progress: Progress) -> AsyncIterator[None]:
+        """Show progress while the body runs."""
+        if self.quiet:
+            yield
+            return
+        if self.live:
+            with Live(console=self.console, auto_refresh=False, transient=True) as live:
+                async with _repeating(lambda: live.update(block(progress), refresh=True), LIVE_EVERY):
+                    yield
+            return
+        async with _repeating(lambda: self._line(line(progress)), LINE_EVERY):
+            yield
+
+    def _line(self, text: str) -> None:
+        if self.live:
+            self.console.print(Text(text))
+        else:
+            err(text)
+
+
+class _Handler(logging.Handler):
+    """Log records as single lines, whatever is in them."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(one_line(self.format(record)))
+
+
+@asynccontextmanager
+async def _repeating(show: Callable[[], None], seconds: float) -> AsyncIterator[None]:
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            show()
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _rate(progress: Progress) -> str:
+    return f"{progress.requests / progress.elapsed:.1f}/s" if progress.elapsed > 0 else "–"
+
+
+def line(progress: Progress) -> str:
+    """Progress as one line for a log."""
+    total = f"/{number(progress.objects_total)}" if progress.objects_total else ""
+    rows = [f"{number(count)} {name}" for name, count in progress.rows.items() if name != "objects"]
+    parts = [
+        progress.state,
+        f"objects {number(progress.rows['objects'])}{total}",
+        *rows,
+        f"{number(progress.requests)} requests ({_rate(progress)})",
+        f"{progress.traffic.retries} retries",
+        f"{progress.failures} failures",
+        f"{size(progress.traffic.bytes)} received",
+        f"elapsed {duration(progress.elapsed)}",
+        f"ETA {duration(progress.eta)}",
+    ]
+    return ", ".join(parts)
+
+
+def block(progress: Progress) -> Group:
+    """Progress as a block for a terminal."""
+    objects, total = progress.rows["objects"], progress.objects_total
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        Text(f"objects {number(objects)}" + (f" of {number(total)}" if total else ""), style="bold"),
+        ProgressBar(total=total or None, completed=objects, width=30, pulse=not total),
+        Text(f"{100 * objects // total} %" if total else progress.state),
+        Text(f"ETA {duration(progress.eta)}"),
+    )
+    rows = "   ".join(f"{name} {number(count)}" for name, count in progress.rows.items() if name != "objects")
+    traffic = progress.traffic
+    cost = (
+        f"requests {number(progress.requests)}   rate {_rate(progress)}   retries {traffic.retries}   "
+        f"failures {progress.failures}   received {size(traffic.bytes)}   elapsed {duration(progress.elapsed)}"
+    )
+    return Group(head, Text(rows or progress.state), Text(cost, style="dim"))

@@ -1,0 +1,48 @@
+"""Numbers and foreign text for people.
+
+What the Registry sends may hold anything: text that moves the cursor, recolours the terminal, breaks a
+line in two or turns it around. Nothing of that reaches a terminal or a log.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import timedelta
+
+LONGEST_LINE = 1000
+
+
+def one_line(text: str) -> str:
+    """Foreign text as one harmless line: control, format and separator characters become visible escapes."""
+    if len(text) > LONGEST_LINE:
+        text = text[: LONGEST_LINE - 1] + "…"
+    return "".join(_visible(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def number(value: int) -> str:
+    """12345 as 12,345."""
+    return f"{value:,}"
+
+
+def size(count: float) -> str:
+    """Bytes in binary units: 1.2 TiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} PiB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as h:mm:ss; a dash where they are not known."""
+    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
