@@ -1,4 +1,4 @@
-"""An event loop whose time stands still while anything runs and then jumps to the next timer.
+"""An event loop whose time all but stands still while anything runs and then jumps to the next timer.
 
 An hour of waiting takes no time and always has the same end. Only for tests without sockets: the loop
 does not wait for them.
@@ -15,6 +15,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 START = 1_000.0
+TICK = 1e-6
+"""Seconds a turn of the loop takes: aiolimiter waits for ever for a rounding error if time stands quite still."""
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
@@ -32,6 +34,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         due = [timer.when() for timer in self._scheduled if not timer.cancelled()]
+        self.now += TICK
         if not self._ready and due:
             self.now = max(self.now, min(due))
         super()._run_once()  # type: ignore[misc]  # typeshed leaves it out
