@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ class Journal:
 def read_journal(directory: Path) -> JournalState:
     """Read a journal up to its last whole line; what a crash tore after that is ignored.
 
-    Raises DumpError if there is no whole first line (nothing was harvested yet), DumpDamagedError if a
-    line before the last cannot be read.
+    Raises DumpError if there is no whole first line (nothing was harvested yet), DumpDamagedError if that
+    line, or another before the last, cannot be read.
     """
     path = directory / JOURNAL
     state: JournalState | None = None
@@ -98,6 +99,8 @@ def read_journal(directory: Path) -> JournalState:
                     state = _apply(state, line, f"{path}:{number}")
                     state.bytes += len(line)
                 except DumpDamagedError as error:
+                    if state is None and line.endswith(b"\n"):
+                        raise
                     torn = error
     except FileNotFoundError:
         state = None
@@ -125,7 +128,7 @@ def _apply(state: JournalState | None, line: bytes, place: str) -> JournalState:
                     mend="finish it with that version, or start over with --fresh",
                 )
             return JournalState.empty(content)
-        extents = {stem: Extent(*extent) for stem, extent in content["extents"].items()}
+        extents = {stem: Extent(*map(index, extent)) for stem, extent in content["extents"].items()}
         state.checkpoint = Checkpoint(content["cursor"], extents)
         state.notes += content["notes"]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):

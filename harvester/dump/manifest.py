@@ -1,12 +1,11 @@
 """The manifest: what a dump holds, how it was made, and whether it is everything.
 
-Its JSON Schema lies next to this module; `python -m harvester.dump.manifest > harvester/dump/manifest.schema.json`
-writes it anew.
+Its JSON Schema is shipped next to this module. `write_schema` makes it anew when the classes below change;
+a test tells when that was forgotten.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
@@ -16,10 +15,12 @@ import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from harvester.dump.layout import MANIFEST
+from harvester.dump.layout import MANIFEST, is_partial
 from harvester.errors import DumpDamagedError, DumpError
 
 SCHEMA_VERSION: Literal[1] = 1
+
+SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -162,13 +163,13 @@ _SCHEMA: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of manifest.json, which the package ships as `dump/manifest.schema.json`."""
-    schema = _SCHEMA.json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harvester manifest", **schema}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harvester manifest"}
+    return head | {name: value for name, value in _SCHEMA.json_schema().items() if name != "title"}
 
 
-def schema_bytes() -> bytes:
-    """The content of `manifest.schema.json`."""
-    return orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+def write_schema() -> None:
+    """Bring the shipped schema up to date with the classes above."""
+    SCHEMA_FILE.write_bytes(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -189,7 +190,8 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DumpError("not a dump: it has no manifest", place=str(directory)) from None
+        mend = "finish it with harvester resume" if is_partial(directory) else ""
+        raise DumpError("not a dump: it has no manifest", place=str(directory), mend=mend) from None
     except OSError as error:
         raise DumpError(error.strerror or str(error), place=str(path)) from None
     version = _version(content)
@@ -213,7 +215,3 @@ def _version(content: bytes) -> object:
     except orjson.JSONDecodeError:
         return None
     return manifest.get("schema_version") if isinstance(manifest, dict) else None
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(schema_bytes())

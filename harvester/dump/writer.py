@@ -77,10 +77,14 @@ class DumpWriter:
         with disk_errors(directory):
             disk.make_directory(directory)
             lock = Lock(directory)
-            writer = cls(directory, stems, codec, pace, disk, lock)
-            disk.sync_directory(directory)
-            writer._journal.begin({**header, "stems": list(stems), "compression": codec.value})
-            disk.sync_directory(directory.parent)
+            try:
+                writer = cls(directory, stems, codec, pace, disk, lock)
+                disk.sync_directory(directory)
+                writer._journal.begin({**header, "stems": list(stems), "compression": codec.value})
+                disk.sync_directory(directory.parent)
+            except BaseException:
+                lock.release()
+                raise
             return writer
 
     @classmethod
@@ -211,9 +215,10 @@ class DumpWriter:
 def new_partial(output: Path, horizon: datetime, disk: Disk) -> Path:
     """The directory a new dump is to be made in; `output` is created if need be."""
     with disk_errors(output):
-        if not output.is_dir():
-            output.parent.mkdir(parents=True, exist_ok=True)
-            disk.make_directory(output)
+        missing = [path for path in (output, *output.parents) if not path.is_dir()]
+        for path in reversed(missing):
+            disk.make_directory(path)
+            disk.sync_directory(path.parent)  # or a power cut takes the dump, however well it is synced itself
         return output / layout.partial_name(layout.dump_name(horizon, (path.name for path in output.iterdir())))
 
 
@@ -242,9 +247,16 @@ def publish(partial: Path, disk: Disk, *, source: Path | None = None) -> Path:
 
 
 def point_to_newest(output: Path, disk: Disk) -> None:
-    """Make `latest` point at the newest published dump, by one rename, if it does not yet."""
+    """Make `latest` point at the newest published dump, by one rename, if it does not yet.
+
+    This ends what a publisher that died may have left: its lock is removed, too.
+    """
     dumps = layout.published(output)
     link = output / layout.LATEST
+    for dump in dumps:
+        if (dump / layout.LOCK).exists():
+            with disk_errors(dump):
+                disk.remove(dump / layout.LOCK)
     if not dumps or (link.is_symlink() and link.readlink().name == dumps[-1].name):
         return
     with disk_errors(link):
@@ -263,6 +275,7 @@ def remove(directory: Path, disk: Disk) -> None:
             disk.remove(directory / layout.MANIFEST)
             disk.sync_directory(directory)
             disk.remove(directory / layout.JOURNAL)
+            disk.sync_directory(directory)
             disk.remove_tree(directory)
             disk.sync_directory(directory.parent)
 
