@@ -100,12 +100,13 @@ class Settings(BaseSettings):
 
     output: Path = Path("inventories")
     resources: Names = ("objects", "files", "events")
+    strategy: Literal["auto", "per-object", "sweep"] = "auto"
     compression: Literal["none", "gzip", "zstd"] = "none"
     allow_incomplete: bool = False
     file_mode: Mode = 0o600
     dir_mode: Mode = 0o700
-    held_bytes: int = Field(24 << 20, ge=1 << 16)
-    checkpoint_bytes: int = Field(8 << 20, ge=1)
+    held_bytes: int = Field(8 << 20, ge=1 << 16)
+    checkpoint_bytes: int = Field(4 << 20, ge=1)
     checkpoint_objects: int = Field(200, ge=1)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -366,7 +367,7 @@ def _explained(error: ValidationError, places: Mapping[str, str]) -> ConfigError
     name = next((n for n in Settings.model_fields if first["loc"][0] in (n, _variable(n))), str(first["loc"][0]))
     message = first["msg"].removeprefix("Value error, ")
     place = places.get(name, name)
-    named = "" if place in (name, f"--{name.replace('_', '-')}", _variable(name)) else f"{name}: "
+    named = f"{name}: " if ":" in place else ""  # flags and variables name the setting, a line does not
     return ConfigError(f"{named}{message[:1].lower()}{message[1:]}", place=place)
 
 

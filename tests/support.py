@@ -21,7 +21,13 @@ DEFAULT = ("objects", "files", "events")
 
 def settings_for(registry: DemoRegistry, output: Path, **flags: Any) -> Settings:
     """Settings that make a test quick: no rate to speak of, little patience."""
-    quick = {"rate": 5000.0, "concurrency": 8, "retry_budget": 20.0, "maintenance_patience": 20.0}
+    quick = {
+        "strategy": "per-object",
+        "rate": 5000.0,
+        "concurrency": 8,
+        "retry_budget": 20.0,
+        "maintenance_patience": 20.0,
+    }
     account = {"registry_url": registry.url, "email": EMAIL, "api_key": API_KEY, "output": output}
     return load_settings({**quick, **account, **flags})
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harvester.cli import demo, harvest, verify
+from harvester.cli import demo, harvest, plan, verify
 from harvester.cli.exits import COMPLETE, FAILED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import err
@@ -41,6 +41,7 @@ def _root(
 
 
 app.command("harvest")(harvest.harvest_command)
+app.command("plan")(plan.plan_command)
 app.command("resume")(harvest.resume_command)
 app.command("verify")(verify.verify_command)
 app.command("demo")(demo.demo_command)

@@ -11,6 +11,7 @@ import typer
 
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, INCOMPLETE, exit_code, explain
+from harvester.cli.plan import announcement, comparison
 from harvester.cli.running import Interrupted, run
 from harvester.cli.terminal import Terminal, print_json
 from harvester.cli.text import duration, number
@@ -18,38 +19,23 @@ from harvester.config import Settings, credentials, load_settings
 from harvester.dump import Manifest
 from harvester.dump.manifest import Disagreement, Failure
 from harvester.errors import HarvesterError
-from harvester.harvest import Outcome, Progress, Scope, harvest, resume
+from harvester.harvest import Outcome, Plan, Progress, Scope, harvest, resume
 from harvester.registry import RegistryClient
-
-Concurrency = Annotated[int | None, typer.Option(help="Requests in flight, at most.", metavar="N")]
-Rate = Annotated[float | None, typer.Option(help="Requests a second, at most.", metavar="N")]
-PerPage = Annotated[int | None, typer.Option(help="Rows a request, 1 to 1000.", metavar="N")]
-AllowIncomplete = Annotated[
-    bool, typer.Option("--allow-incomplete", help="Publish the dump even if it says that something is missing.")
-]
 
 
 def harvest_command(
-    filters: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Take only these intellectual objects, and what belongs to them: state=A, storage_option=Standard, …",
-            metavar="[NAME=VALUE]...",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Directory the dump is made in.", metavar="DIR")] = None,
-    resources: Annotated[
-        str | None,
-        typer.Option(help="objects,files,events,items,checksums,deletions,alerts.", metavar="NAMES"),
-    ] = None,
-    concurrency: Concurrency = None,
-    rate: Rate = None,
-    per_page: PerPage = None,
+    filters: options.Filters = None,
+    output: options.Output = None,
+    resources: options.Resources = None,
+    concurrency: options.Concurrency = None,
+    rate: options.Rate = None,
+    per_page: options.PerPage = None,
+    strategy: options.Strategy = None,
     compression: Annotated[str | None, typer.Option(help="none, gzip or zstd.", metavar="NAME")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over, even if an unfinished dump of the same could be taken up.")
     ] = False,
-    allow_incomplete: AllowIncomplete = False,
+    allow_incomplete: options.AllowIncomplete = False,
     profile: options.Profile = None,
     config: options.Config = None,
     json: options.Json = False,
@@ -68,6 +54,7 @@ def harvest_command(
         "concurrency": concurrency,
         "rate": rate,
         "per_page": per_page,
+        "strategy": strategy,
         "compression": compression,
         "allow_incomplete": allow_incomplete or None,
     }
@@ -89,10 +76,10 @@ def resume_command(
         Path | None,
         typer.Argument(help="An unfinished dump, or the directory it lies in.", metavar="[DIR]", show_default=False),
     ] = None,
-    concurrency: Concurrency = None,
-    rate: Rate = None,
-    per_page: PerPage = None,
-    allow_incomplete: AllowIncomplete = False,
+    concurrency: options.Concurrency = None,
+    rate: options.Rate = None,
+    per_page: options.PerPage = None,
+    allow_incomplete: options.AllowIncomplete = False,
     profile: options.Profile = None,
     config: options.Config = None,
     json: options.Json = False,
@@ -130,8 +117,13 @@ def _carry_out(
 ) -> int:
     """Do the work with a client, and say how it ended: to people on stderr, to scripts on stdout."""
 
+    def announce(plan: Plan) -> None:
+        for line in announcement(plan):
+            terminal.say(line)
+
+    progress = Progress(on_plan=announce)
+
     async def working(settings: Settings) -> Outcome:
-        progress = Progress()
         async with RegistryClient(settings, credentials(settings)) as client, terminal.showing(progress):
             return await work(client, progress)
 
@@ -145,7 +137,7 @@ def _carry_out(
         if json:
             print_json({"complete": False, "error": f"stopped by {interrupted}", "exit_code": interrupted.exit_code})
         raise
-    for sentence in report(outcome):
+    for sentence in (*report(outcome), *comparison(progress.plan, outcome)):
         terminal.say(sentence)
     code = COMPLETE if outcome.manifest.complete else INCOMPLETE
     if json:

@@ -1,4 +1,4 @@
-"""The options every command accepts, after its name."""
+"""The options that several commands share, each said once."""
 
 from __future__ import annotations
 
@@ -17,3 +17,22 @@ Profile = Annotated[
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON summary instead.")]
+
+Filters = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Take only these intellectual objects, and what belongs to them: state=A, storage_option=Standard, …",
+        metavar="[NAME=VALUE]...",
+    ),
+]
+Output = Annotated[Path | None, typer.Option(help="Directory the dump is made in.", metavar="DIR")]
+Resources = Annotated[
+    str | None, typer.Option(help="objects,files,events,items,checksums,deletions,alerts.", metavar="NAMES")
+]
+Concurrency = Annotated[int | None, typer.Option(help="Requests in flight, at most.", metavar="N")]
+Rate = Annotated[float | None, typer.Option(help="Requests a second, at most.", metavar="N")]
+PerPage = Annotated[int | None, typer.Option(help="Rows a request, 1 to 1000.", metavar="N")]
+Strategy = Annotated[str | None, typer.Option(help="auto, per-object or sweep.", metavar="NAME")]
+AllowIncomplete = Annotated[
+    bool, typer.Option("--allow-incomplete", help="Publish the dump even if it says that something is missing.")
+]

@@ -39,6 +39,11 @@ def print_json(content: Mapping[str, Any]) -> None:
     print(orjson.dumps(content).decode(), flush=True)
 
 
+def print_table(table: Table) -> None:
+    """A table to stdout, as wide as the terminal is; what is no terminal gets no colours."""
+    Console(markup=False, highlight=False, emoji=False).print(table)
+
+
 class Terminal:
     """How much of what is said, and how. Made once for a command from its flags."""
 
@@ -131,12 +136,12 @@ def line(progress: Progress) -> str:
 
 def block(progress: Progress) -> Group:
     """Progress as a block for a terminal."""
-    objects, total = progress.rows["objects"], progress.objects_total
+    objects, total, done = progress.rows["objects"], progress.objects_total, progress.done
     head = Table.grid(padding=(0, 2))
     head.add_row(
-        Text(f"objects {number(objects)}" + (f" of {number(total)}" if total else ""), style="bold"),
-        ProgressBar(total=total or None, completed=objects, width=30, pulse=not total),
-        Text(f"{100 * objects // total} %" if total else progress.state),
+        Text(f"{progress.state}: objects {number(objects)}" + (f" of {number(total)}" if total else ""), style="bold"),
+        ProgressBar(total=1.0, completed=done or 0.0, width=30, pulse=done is None),
+        Text("" if done is None else f"{done:.0%}"),
         Text(f"ETA {duration(progress.eta)}"),
     )
     rows = "   ".join(f"{name} {number(count)}" for name, count in progress.rows.items() if name != "objects")

@@ -7,6 +7,7 @@ from harvester.dump.layout import partials, published, published_name
 from harvester.dump.manifest import Manifest, read_manifest
 from harvester.dump.reader import Dump, lines_of
 from harvester.dump.recover import Unfinished, begun, header_of, recover
+from harvester.dump.spool import Heap, Spool
 from harvester.dump.verify import Damage, Verdict, verify
 from harvester.dump.writer import DumpWriter, Pace, new_partial, point_to_newest, publish, remove
 
@@ -16,9 +17,11 @@ __all__ = [
     "Disk",
     "Dump",
     "DumpWriter",
+    "Heap",
     "JournalState",
     "Manifest",
     "Pace",
+    "Spool",
     "Unfinished",
     "Verdict",
     "begun",

@@ -23,6 +23,7 @@ RESOURCE_STEMS = {"items": "work_items"}
 
 CORRECTIONS = "corrections"
 MERGED = "merged"
+SPOOL = "spool"
 
 _NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d{6}Z)(?:-(\d+))?")
 

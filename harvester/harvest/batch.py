@@ -30,9 +30,10 @@ class Batch:
     active_bytes: int = 0
 
     @classmethod
-    def of_lines(cls, lines: bytes, rows: Sequence[Record]) -> Batch:
-        """Rows that are encoded already and do not come as one page."""
-        return cls(lines, len(rows), rows[0]["id"], rows[-1]["id"], count=len(rows), exact=False, has_next=False)
+    def of_lines(cls, lines: Sequence[bytes]) -> Batch:
+        """Lines that are encoded already and do not come as one page."""
+        whole = cls(b"".join(lines), len(lines), 0, 0, count=len(lines), exact=False, has_next=False)
+        return whole._facts([orjson.loads(line) for line in lines])
 
     def beyond(self, row_id: int) -> Batch:
         """The batch without its rows up to and including this id."""
@@ -51,11 +52,12 @@ class Batch:
         return [orjson.loads(line) for line in self.lines.splitlines()]
 
     def _of(self, rows: Sequence[Record]) -> Batch:
+        return replace(self, lines=encode(rows), size=len(rows))._facts(rows)
+
+    def _facts(self, rows: Sequence[Record]) -> Batch:
         sizes = [row["size"] for row in rows if row.get("state") == "A" and isinstance(row.get("size"), int)]
         return replace(
             self,
-            lines=encode(rows),
-            size=len(rows),
             first_id=rows[0]["id"] if rows else 0,
             last_id=rows[-1]["id"] if rows else 0,
             active=len(sizes),

@@ -88,9 +88,9 @@ class Findings:
         return {subject: self._takes[self._chosen[subject]].why[subject] for subject in chosen}
 
     @property
-    def changed(self) -> bool:
-        """Whether anything comes from a later take."""
-        return bool(self._chosen)
+    def rounds(self) -> int:
+        """How many takes there are after the first."""
+        return len(self._takes) - 1
 
     def merge(self, writer: DumpWriter, children: Sequence[Resource], lists: Sequence[Resource]) -> dict[str, int]:
         """Write the dump that the takes make together; returns rows by stem. The last checkpoint is made too."""

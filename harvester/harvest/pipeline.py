@@ -59,13 +59,15 @@ class Pipeline:
         self.per_page = settings.per_page
         self.counts: dict[str, int] = dict(cursor.get("counts", {}))
         """What the Registry counted, by resource, of the lists walked as a whole."""
+        self.swept: dict[str, list[int]] = dict(cursor.get("swept", {}))
+        """Rows counted, and rows of other objects than were asked for, of each list taken for the whole institution."""
         self.notes: list[Note] = list(state.notes) if state is not None else []
         self.finished: bool = cursor.get("finished", False)
         self._new_notes: list[Note] = []
         self._writer = writer
         self._ahead = settings.concurrency
         self._workers = settings.concurrency + 2  # some wait out a retry while the others go on
-        self._budget = Budget(settings.held_bytes, settings.per_page)
+        self.budget = Budget(settings.held_bytes, settings.per_page)
         self._in_line: asyncio.Queue[Turn | None] = asyncio.Queue()
         self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.concurrency)
         # Turns hold memory too. This many keep the workers busy while one large object holds up the line.
@@ -105,22 +107,30 @@ class Pipeline:
 
     # What producers call
 
-    async def queue_object(self, record: Record) -> None:
-        """Put an object in line; objects must come in id order."""
+    async def queue(self, turn: Turn) -> None:
+        """Put a turn in line, for the workers to fetch what belongs to it."""
+        await self.line_up(turn)
+        await self._to_do.put(turn)
+
+    async def line_up(self, turn: Turn) -> None:
+        """Put a turn in line whose lanes the caller fills itself."""
+        await self._room.acquire()
+        self._in_line.put_nowait(turn)
+
+    def object_turn(self, record: Record, line: bytes) -> Turn:
+        """The turn of an object and what hangs off it; objects must come in id order."""
         about = _about(record)
         filters = ((PARENT_FILTER, str(about["id"])),)
         lanes = tuple(Lane(resource, filters) for resource in self.scope.of_an_object)
-        await self._queue(self._next_turn(lanes, encode([record]), about))
+        return self._next_turn(lanes, line, about)
 
     async def queue_list(self, resource: Resource) -> None:
         """Put a list of its own in line, unless the dump has it already."""
         is_open = self._was_open is not None and self._was_open.get("list") == resource.path
         if resource.path not in self.counts and not is_open:
-            await self._queue(self._next_turn((Lane(resource, self.scope.list_filters),)))
+            await self.queue(self._next_turn((Lane(resource, self.scope.list_filters),)))
 
     async def _produce(self, produce: Producer) -> None:
-        if self._was_open is not None:
-            await self._queue(self._reopened(self._was_open))
         await produce(self)
         await self._in_line.put(None)
         for _ in range(self._workers):
@@ -130,13 +140,11 @@ class Pipeline:
         self._turn_numbers += 1
         return Turn(self._turn_numbers, line, lanes, about)
 
-    async def _queue(self, turn: Turn) -> None:
-        await self._room.acquire()
-        self._in_line.put_nowait(turn)
-        await self._to_do.put(turn)
-
-    def _reopened(self, snapshot: Mapping[str, Any]) -> Turn:
-        """The turn that was being committed when the checkpoint was taken."""
+    def reopened(self) -> Turn | None:
+        """The turn that was being committed when the checkpoint was taken, if there was one; it comes first."""
+        snapshot = self._was_open
+        if snapshot is None:
+            return None
         resources: tuple[Resource, ...]
         if "list" in snapshot:
             resources, filters = (RESOURCES[snapshot["list"]],), self.scope.list_filters
@@ -195,14 +203,14 @@ class Pipeline:
     async def _batch(self, turn: Turn, lane: Lane, number: int) -> Batch:
         """Fetch and encode one page, once there is room for it."""
         reserved = ROW_BYTES * self._expected_rows(turn, lane, number)
-        await self._budget.reserve(turn, lane, number, reserved)
+        await self.budget.reserve(turn, lane, number, reserved)
         page = await self._page(lane, lane.filters, number)
         if turn.about is not None:
             check_parent(lane.resource, page, turn.about["id"])
         batch = batch_of(page)
         if batch.exact:
             lane.count = batch.count
-        self._budget.settle(lane, reserved, len(batch.lines))
+        self.budget.settle(lane, reserved, len(batch.lines))
         return batch
 
     async def _page(self, lane: Lane, filters: tuple[Filter, ...], number: int) -> Page:
@@ -224,9 +232,11 @@ class Pipeline:
 
         async def take(rows: list[Record]) -> None:
             lines = encode(rows)
-            await self._budget.reserve(turn, lane, 0, len(lines))
+            await self.budget.reserve(turn, lane, 0, len(lines))
             lane.count = sum(counts.values())
-            lane.pages.put_nowait(Batch.of_lines(lines, rows))
+            lane.pages.put_nowait(
+                Batch(lines, len(rows), rows[0]["id"], rows[-1]["id"], 0, exact=False, has_next=False)
+            )
 
         halves = [partial(half, value) for value in ("true", "false")]
         await walk_merged(halves, take, per_page=self.per_page, after_id=lane.start.last_id)
@@ -238,11 +248,11 @@ class Pipeline:
         while (turn := await self._in_line.get()) is not None:
             await self._begin(turn)
             for index, lane in enumerate(turn.lanes):
-                self._budget.advance(turn, index)
+                self.budget.advance(turn, index)
                 while (batch := await lane.pages.get()) is not None:
                     await self._append(lane, batch)
-                    self._budget.release(lane, len(batch.lines))
-                self._budget.release(lane, lane.held)  # pages that a walk dropped
+                    self.budget.release(lane, len(batch.lines))
+                self.budget.release(lane, lane.held)  # pages that a walk dropped
             await self._end(turn)
 
     async def _append(self, lane: Lane, batch: Batch) -> None:
@@ -306,6 +316,7 @@ class Pipeline:
             "last_id": self._objects_last_id,
             "open": _snapshot(self._turn) if self._turn is not None else None,
             "counts": self.counts,
+            "swept": self.swept,
             "requests": self.requests(),
             "finished": self.finished,
         }
@@ -329,8 +340,10 @@ class WalkScope:
 
         async def queue(page: Page) -> None:
             for record in page.rows:
-                await pipeline.queue_object(record)
+                await pipeline.queue(pipeline.object_turn(record, encode([record])))
 
+        if (turn := pipeline.reopened()) is not None:
+            await pipeline.queue(turn)
         await walk(object_page, queue, per_page=pipeline.per_page, ahead=1, start=pipeline.position)
         for resource in pipeline.scope.lists:
             await pipeline.queue_list(resource)
@@ -345,13 +358,15 @@ class AskAgain:
 
     async def __call__(self, pipeline: Pipeline) -> None:
         """Go on after the last object that is in the dump."""
+        if (turn := pipeline.reopened()) is not None:
+            await pipeline.queue(turn)
         ids = [number for number in self._ids if number > pipeline.position.last_id]
         at_once = pipeline.client.settings.concurrency
         for first in range(0, len(ids), at_once):
             several = ids[first : first + at_once]
             for record in await asyncio.gather(*(self._record(pipeline, number) for number in several)):
                 if record is not None:
-                    await pipeline.queue_object(record)
+                    await pipeline.queue(pipeline.object_turn(record, encode([record])))
         for resource in self._lists:
             await pipeline.queue_list(resource)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from harvester.dump import (
     JournalState,
     Manifest,
     Pace,
+    Spool,
     Unfinished,
     begun,
     header_of,
@@ -37,18 +39,19 @@ from harvester.dump import (
 )
 from harvester.dump import manifest as m
 from harvester.dump.journal import read_journal
-from harvester.dump.layout import CORRECTIONS, MERGED, is_partial
-from harvester.errors import DumpDamagedError, DumpError, DumpLockedError
+from harvester.dump.layout import CORRECTIONS, MERGED, SPOOL, is_partial
+from harvester.errors import DumpError, DumpLockedError, ProtocolError, TransientError
 from harvester.harvest.corrections import Findings, Take, Why
 from harvester.harvest.pipeline import AskAgain, Note, Pipeline, WalkScope
+from harvester.harvest.plan import PER_OBJECT, SWEEP, Plan, plan, without_plan
 from harvester.harvest.progress import Progress
 from harvester.harvest.scope import Scope
-from harvester.registry import BY_ID, RESOURCES, Page, RegistryClient, walk
+from harvester.harvest.sweep import FromSpool, Sweeping
+from harvester.registry import BY_ID, RESOURCES, Filter, Page, RegistryClient, walk
 from harvester.registry.resources import OBJECTS, format_time, parse_time
 
 log = logging.getLogger("harvester.harvest")
 
-STRATEGY = "per-object"
 ORDER = "objects by id; files and premis events grouped by object in that order, each by id; other lists by id"
 
 COUNTED_EXACTLY = ("created_at__lteq", "2999-12-31T00:00:00Z")
@@ -119,6 +122,12 @@ async def resume(client: RegistryClient, directory: Path, *, progress: Progress 
     return await _Run(client, scope, progress, disk).resume(found)
 
 
+async def estimate(client: RegistryClient, scope: Scope) -> Plan:
+    """What harvesting `scope` will cost, by either strategy, for a handful of requests."""
+    _, planned = await _Run(client, scope, None, _disk(client)).planned()
+    return planned
+
+
 class _Run:
     """One process's share of the work on one dump."""
 
@@ -133,8 +142,13 @@ class _Run:
 
     async def begin(self, output: Path) -> Outcome:
         """Make a new dump."""
-        asked_at = await self._asked_at()
-        header = {**_identity(self._client, self._scope), "asked_at": format_time(asked_at)}
+        asked_at, planned = await self.planned()
+        self._progress.planned(planned)
+        header = {
+            **_identity(self._client, self._scope),
+            "asked_at": format_time(asked_at),
+            "strategy": planned.strategy,
+        }
         directory = new_partial(output, asked_at, self._disk)
         codec = Codec(self._client.settings.compression)
         writer = DumpWriter.create(directory, header, self._scope.stems, codec, self._pace, self._disk)
@@ -158,27 +172,65 @@ class _Run:
             raise DumpError("has no time it was begun at", place=str(writer.directory), mend="start over with --fresh")
         self._spent = _latest_requests(writer.directory, state)
         horizon = _horizon(asked_at)
-        first = Pipeline(self._client, writer, self._scope, self._progress, state, self._spent)
-        self._progress.took_up(first.position.rows, {path: e.records for path, e in self._extents(state).items()})
-        if not first.finished:
-            self._progress.state = "harvesting"
-            await first.run(WalkScope(self._scope.object_filters(horizon)))
+        first = await self._first_take(writer, state, asked_at)
         until_then = (
             first.requests() if not state.checkpoint.cursor.get("finished") else state.checkpoint.cursor["requests"]
         )
         take = Take(writer.directory, writer.codec, {}, (), first.notes)
         findings = Findings(take)
         await self._ask_again(findings, writer, first, asked_at)
-        made = self._merged(findings, writer) if findings.changed else writer
+        made = self._merged(findings, writer) if findings.rounds else writer
         try:
             requests = first.requests()
-            manifest = self._manifest(findings, made, first, horizon, requests, until_then)
+            manifest = self._manifest(findings, made, first, horizon, state.header["strategy"], requests, until_then)
             made.finish(manifest)
             if not (manifest.complete or self._client.settings.allow_incomplete):
                 return Outcome(made.directory, False, manifest)
             return Outcome(publish(writer.directory, self._disk, source=made.directory), True, manifest)
         finally:
             made.close()
+
+    async def _first_take(self, writer: DumpWriter, state: JournalState, asked_at: datetime) -> Pipeline:
+        """Everything in the scope once, by the strategy the dump was begun with."""
+        progress, strategy = self._progress, state.header["strategy"]
+        pipeline = Pipeline(self._client, writer, self._scope, progress, state, self._spent)
+        filters = self._scope.object_filters(_horizon(asked_at))
+        if strategy == PER_OBJECT and not pipeline.finished:
+            progress.took_up({path: e.records for path, e in self._extents(state).items()})
+            progress.state = "harvesting"
+            await pipeline.run(WalkScope(filters))
+        elif strategy == SWEEP and not pipeline.finished:
+            await self._sweep(pipeline, writer.directory / SPOOL, filters, asked_at)
+        remove(writer.directory / SPOOL, self._disk)
+        return pipeline
+
+    async def _sweep(
+        self, pipeline: Pipeline, directory: Path, filters: tuple[Filter, ...], asked_at: datetime
+    ) -> None:
+        if begun(directory, self._disk) is None:
+            spool, state = Spool.create(directory, {}, self._disk), JournalState.empty({})
+        else:
+            spool, state = Spool.reopen(directory, self._disk)
+        try:
+            sweeping = Sweeping(
+                self._client,
+                self._scope,
+                filters,
+                asked_at,
+                spool,
+                state,
+                self._progress,
+                self._spent,
+                self._pace.bytes,
+            )
+            if not sweeping.finished:
+                self._progress.state = "sweeping"
+                await sweeping.run()
+            self._progress.state = "sorting"
+            self._progress.rows.clear()
+            await pipeline.run(FromSpool(spool, sweeping.objects_count, sweeping.expected))
+        finally:
+            spool.close()
 
     def _extents(self, state: JournalState) -> Mapping[str, Any]:
         by_stem = {r.file_stem: r.path for r in self._scope.resources}
@@ -291,6 +343,7 @@ class _Run:
         made: DumpWriter,
         first: Pipeline,
         horizon: datetime,
+        strategy: str,
         requests: Mapping[str, int],
         until_then: Mapping[str, int],
     ) -> Manifest:
@@ -298,6 +351,10 @@ class _Run:
         walks = {
             resource.path: m.Walk(expected=first.counts[resource.path], found=files[resource.file_stem].records)
             for resource in (OBJECTS, *self._scope.lists)
+        }
+        walks |= {
+            path: m.Walk(expected=max(0, counted - outside), found=files[RESOURCES[path].file_stem].records)
+            for path, (counted, outside) in first.swept.items()
         }
         # Rows that left the slice after they were harvested make `found` the larger one: nothing is missing then.
         short = [path for path, walk in walks.items() if walk.found < walk.expected]
@@ -309,7 +366,7 @@ class _Run:
             registry=m.Registry(**_registry(self._client)),
             account=self._client.account,
             scope=m.Scope([resource.path for resource in self._scope.resources], list(self._scope.filters)),
-            strategy=STRATEGY,
+            strategy=strategy,
             order=ORDER,
             compression=made.codec.value,
             files=files,
@@ -331,11 +388,17 @@ class _Run:
             ),
         )
 
-    async def _asked_at(self) -> datetime:
-        """The moment the harvest begins, to the second, by the server's clock: ours may be wrong."""
+    async def planned(self) -> tuple[datetime, Plan]:
+        """The moment the harvest begins, by the server's clock and to the second, and what it will cost."""
         filters = tuple(pair for pair in self._scope.filters if pair[0] != COUNTED_EXACTLY[0])
         page = await self._client.page(OBJECTS, filters=(*filters, COUNTED_EXACTLY), sort=BY_ID, page=1, per_page=1)
-        return page.answered_at
+        object_filters = self._scope.object_filters(_horizon(page.answered_at))
+        try:
+            return page.answered_at, await plan(self._client, self._scope, object_filters, page.count)
+        except (TransientError, ProtocolError) as error:
+            # A list that cannot be counted as a whole may still be had object by object.
+            log.warning("no plan: %s", error)
+            return page.answered_at, without_plan(self._client, page.count)
 
 
 def _horizon(asked_at: datetime) -> datetime:
@@ -377,7 +440,7 @@ def _to_take_up(output: Path, identity: Mapping[str, Any], disk: Disk, *, fresh:
             if _is_of(header_of(path), identity):
                 raise
             continue
-        except DumpDamagedError:
+        except DumpError:  # damaged, or of another version
             if not fresh:
                 raise
             remove(path, disk)
@@ -419,6 +482,8 @@ def _latest_requests(partial: Path, state: JournalState) -> Mapping[str, int]:
     """The requests spent so far: each checkpoint says it, and the last round's is the latest."""
     latest: Mapping[str, int] = state.checkpoint.cursor.get("requests", {})
     number = 1
+    with suppress(DumpError):
+        latest = read_journal(partial / SPOOL).checkpoint.cursor.get("requests", latest)
     while (directory := _round(partial, number)).is_dir():
         try:
             latest = read_journal(directory).checkpoint.cursor.get("requests", latest)

@@ -46,6 +46,9 @@ Record = dict[str, Any]
 """One entry of a list, exactly as the Registry sent it."""
 
 MAINTENANCE_PATH = "/maintenance"
+LIST_KEYS = ("results", "items")
+"""What a list answer holds its rows under: the server says the first, its OpenAPI document the second."""
+
 OVERLOADED = frozenset({0, 429, 500, 503, 504, 520, 522, 524})
 """Statuses that mean too much at once; 500 is the Registry's `pg: connection pool timeout`, 0 no answer at all."""
 
@@ -169,7 +172,7 @@ class RegistryClient:
         Raises the errors of `harvester.errors.RegistryError`; TransientError only after every retry.
         """
         query = [*filters, *(("sort", by) for by in sort), ("page", str(page)), ("per_page", str(per_page))]
-        answer, content = await self._fetch(resource.path, self._url(resource.path, query))
+        answer, content = await self._fetch(resource.path, self._url(resource.path, query), LIST_KEYS)
         rows = _rows_of(content, answer)
         if len(rows) > per_page:
             raise ProtocolError(
@@ -192,7 +195,7 @@ class RegistryClient:
         An all-digit identifier is taken for an id: that is the Registry's rule.
         """
         url = self._url(f"{resource.path}/show/{quote(str(key), safe='')}", ())
-        answer, content = await self._fetch(resource.path, url)
+        answer, content = await self._fetch(resource.path, url, ("id",))
         if not isinstance(content.get("id"), int):
             raise ProtocolError("a record without an id", place=answer.url, request_id=answer.ray)
         return content
@@ -202,7 +205,7 @@ class RegistryClient:
         if self.throttle.paused_for() > 0:
             return False
         try:
-            await self._attempt("alerts", self._url("alerts", [("sort", "id__asc"), ("per_page", "1")]))
+            await self._attempt("alerts", self._url("alerts", [("sort", "id__asc"), ("per_page", "1")]), LIST_KEYS)
         except RegistryError as error:
             log.info("probe: %s", error)
             return False
@@ -221,14 +224,17 @@ class RegistryClient:
         level = logging.WARNING if first_contact or isinstance(error, MaintenanceError) else logging.INFO
         log.log(level, "%s; asking again in %.1f s", error, seconds)
 
-    async def _attempt(self, resource: str, url: URL) -> tuple[_Answer, Record]:
-        """Send one request, through the throttle. Returns the answer and its JSON, or raises a RegistryError."""
+    async def _attempt(self, resource: str, url: URL, keys: Sequence[str]) -> tuple[_Answer, Record]:
+        """Send one request, through the throttle. Returns the answer and its JSON, or raises a RegistryError.
+
+        JSON that has none of `keys` is no answer of the Registry.
+        """
         async with self.throttle:
             self.traffic.requests[resource] += 1
             started = time.monotonic()
             try:
                 answer = await self._read(url)
-                content = self._judge(answer)
+                content = self._judge(answer, keys)
             except (TransientError, MaintenanceError) as error:
                 asked = error.retry_after or 0
                 if asked <= self._patience.with_(error):  # else it is given up, and must not hold up what comes after
@@ -311,7 +317,7 @@ class RegistryClient:
         self.traffic.bytes += size
         return b"".join(pieces)
 
-    def _judge(self, answer: _Answer) -> Record:
+    def _judge(self, answer: _Answer, keys: Sequence[str]) -> Record:
         """The JSON object of a good answer; for every other answer the error that says what it is."""
         place, status, ray = answer.url, answer.status, answer.ray
         where: dict[str, Any] = {"place": place, "status": status, "request_id": ray}
@@ -320,7 +326,7 @@ class RegistryClient:
         content = _json_object(answer.body)
         said = _words(content)
         if status == 200:
-            return self._good(answer, content)
+            return self._good(answer, content, keys)
         if content is None and answer.mitigated:
             # Before anything succeeded this is a refusal of the client, which waiting does not mend.
             problem = f"CloudFlare asks for a browser check instead of letting the request through{_ray(ray)}"
@@ -353,11 +359,17 @@ class RegistryClient:
         problem = f"the server answered {status}{_ray(ray)}, not the Registry's JSON"
         raise ProtocolError(problem, mend="check registry_url", **where)
 
-    def _good(self, answer: _Answer, content: Record | None) -> Record:
+    def _good(self, answer: _Answer, content: Record | None, keys: Sequence[str]) -> Record:
         """The content of an answer with status 200, which may still be something else than the Registry's."""
-        if content is not None:
+        if content is not None and any(key in content for key in keys):
             return content
         where: dict[str, Any] = {"place": answer.url, "status": 200, "request_id": answer.ray}
+        if content is not None:
+            # What /maintenance says once maintenance is over, and what any other JSON service would say.
+            problem = f"JSON without {keys[0]}, so not an answer of the Registry"
+            if self._last_success is None:
+                raise ProtocolError(problem, mend="check registry_url", **where)
+            raise TransientError(problem, **where)
         if answer.body.lstrip()[:1] == b"<" or answer.content_type == "text/html":
             problem = f"a web page instead of the Registry's JSON{_ray(answer.ray)}"
             if self._last_success is None:
@@ -381,14 +393,9 @@ class RegistryClient:
 
 
 def _rows_of(content: Record, answer: _Answer) -> list[Record]:
-    """The rows of a list answer. The server names them `results`, its OpenAPI document `items`; none is null."""
+    """The rows of a list answer; none is null."""
     where: dict[str, Any] = {"place": answer.url, "status": answer.status, "request_id": answer.ray}
-    if "results" not in content and "items" not in content:
-        # What /maintenance says once maintenance is over, and what any other JSON service would say.
-        raise ProtocolError(
-            "JSON without results, so not an answer of the Registry", mend="check registry_url", **where
-        )
-    rows = content["results"] if "results" in content else content["items"]
+    rows = next(content[key] for key in LIST_KEYS if key in content)
     if rows is None:
         rows = []
     count = content.get("count")

@@ -58,7 +58,7 @@ def test_an_incomplete_dump_stays_partial_unless_allowed(
 ) -> None:
     number = list(records(database, "objects"))[7]["id"]
     registry.add_fault(Fault("truncated", path=f"/files?intellectual_object_id={number}&", times=None))
-    done = run("harvest", registry=registry, HARVESTER_RETRY_BUDGET="0.01")
+    done = run("harvest", "--strategy", "per-object", registry=registry, HARVESTER_RETRY_BUDGET="0.01")
     assert done.returncode == 5
     assert done.stdout == ""
     assert "missing: files of" in done.stderr
@@ -151,7 +151,11 @@ def test_an_output_directory_that_cannot_be_used(run: Run, registry: DemoRegistr
 def test_a_full_disk(registry: DemoRegistry, tmp_path: Path) -> None:
     """A limit on the size of files says EFBIG where a full disk says ENOSPC; both come from the same write."""
     done = subprocess.run(
-        ["bash", "-c", f"trap '' XFSZ; ulimit -f 8; exec {sys.executable} -m harvester harvest --quiet"],
+        [
+            "bash",
+            "-c",
+            f"trap '' XFSZ; ulimit -f 8; exec {sys.executable} -m harvester harvest --quiet --strategy per-object",
+        ],
         cwd=tmp_path,
         env=environment(registry),
         capture_output=True,
@@ -169,7 +173,7 @@ def test_a_signal_stops_it_cleanly_and_it_can_be_resumed(
 ) -> None:
     registry.add_fault(Fault("slow", path="/events", after=20, times=None, seconds=30))
     process = subprocess.Popen(
-        [sys.executable, "-m", "harvester", "harvest", "-vv"],
+        [sys.executable, "-m", "harvester", "harvest", "-vv", "--strategy", "per-object"],
         cwd=tmp_path,
         env=environment(registry, HARVESTER_CHECKPOINT_OBJECTS="5"),
         stderr=subprocess.PIPE,
@@ -197,7 +201,7 @@ def test_the_key_appears_nowhere(run: Run, registry: DemoRegistry, tmp_path: Pat
     for fault in Fault.mixed(0.3, without={"redirect"}):
         registry.add_fault(fault)
     said = []
-    for arguments in (["harvest", "-vv", "--json"], ["harvest", "-vv", "--fresh"], ["resume", "-vv"]):
+    for arguments in (["harvest", "-vv", "--strategy", "per-object"], ["harvest", "-vv", "--json"], ["resume", "-vv"]):
         done = run(*arguments, registry=registry, HARVESTER_READ_TIMEOUT="0.5", HARVESTER_RETRY_BUDGET="5")
         said += [done.stdout, done.stderr]
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -70,7 +70,7 @@ def leave_unfinished(registry: DemoRegistry, directory: Path) -> None:
     """A harvest of which one list failed."""
     registry.add_fault(Fault("truncated", path="/files", times=None))
     impatient = environment(registry, HARVESTER_RETRY_BUDGET="0.01")
-    command = program(".venv/bin/harvester harvest --quiet")
+    command = program(".venv/bin/harvester harvest --quiet --strategy per-object")
     assert subprocess.run(command, cwd=directory, env=impatient, check=False).returncode == 5
     registry.clear_faults()
 

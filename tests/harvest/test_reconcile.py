@@ -126,7 +126,13 @@ async def test_what_changes_while_it_is_walked_ends_up_consistent(
     number = ids(small)[which]
     file = next(row["id"] for row in records(small, "files") if row["state"] == "A")
     before = {r: set(ids(small, r)) for r in ("objects", "files", "events")}
-    changes: list[Change] = [InsertFiles(number), SoftDeleteFile(file), UpdateObject(number), AddEvents(number), InsertObject()]
+    changes: list[Change] = [
+        InsertFiles(number),
+        SoftDeleteFile(file),
+        UpdateObject(number),
+        AddEvents(number),
+        InsertObject(),
+    ]
     async with DemoRegistry(small) as registry:
         for step, change in enumerate(changes):
             registry.changes.schedule(change, after=after + step)

@@ -1,0 +1,103 @@
+"""`harvester plan`: what a harvest will cost the Registry, before it is begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from harvester.cli import options
+from harvester.cli.exits import COMPLETE
+from harvester.cli.running import run
+from harvester.cli.terminal import Terminal, print_json, print_table
+from harvester.cli.text import duration, number
+from harvester.config import Settings, credentials, load_settings
+from harvester.harvest import Outcome, Plan, Scope, estimate
+from harvester.registry import RegistryClient
+
+
+def plan_command(
+    filters: options.Filters = None,
+    output: options.Output = None,
+    resources: options.Resources = None,
+    concurrency: options.Concurrency = None,
+    rate: options.Rate = None,
+    per_page: options.PerPage = None,
+    strategy: options.Strategy = None,
+    profile: options.Profile = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    verbose: options.Verbose = 0,
+    quiet: options.Quiet = False,
+) -> int:
+    """Say what a harvest would cost, for a handful of requests, and which strategy it would take.
+
+    Example: harvester plan state=A
+    """
+    Terminal(verbose=verbose, quiet=quiet)
+    flags: dict[str, Path | str | int | float | None] = {
+        "output": output,
+        "resources": resources,
+        "concurrency": concurrency,
+        "rate": rate,
+        "per_page": per_page,
+        "strategy": strategy,
+    }
+    settings = load_settings(flags, config=config, profile=profile)
+    scope = Scope.parse(settings.resources, filters or ())
+
+    async def ask(settings: Settings) -> Plan:
+        async with RegistryClient(settings, credentials(settings)) as client:
+            return await estimate(client, scope)
+
+    planned = run(ask(settings))
+    if json:
+        print_json(planned.as_json())
+    else:
+        print_table(table(planned))
+    return COMPLETE
+
+
+def table(plan: Plan) -> Table:
+    """The plan for people."""
+    shown = Table(title=expected(plan), title_justify="left", caption=choice(plan), caption_justify="left", box=None)
+    for heading in ("strategy", "requests", "Registry CPU", "time"):
+        shown.add_column(heading, justify="left" if heading == "strategy" else "right")
+    for name, cost in plan.costs.items():
+        style = "bold" if name == plan.strategy else ""
+        cells = number(cost.requests), duration(cost.server_seconds), duration(cost.eta)
+        shown.add_row(name, *cells, style=style)
+    return shown
+
+
+def expected(plan: Plan) -> str:
+    """What there is, in one line."""
+    rows = ", ".join(f"{number(count)} {name}" for name, count in plan.rows.items())
+    return f"expecting {'' if plan.rows == plan.whole else 'about '}{rows}"
+
+
+def choice(plan: Plan) -> str:
+    """Which strategy, and why, in one line."""
+    return f"strategy: {plan.strategy} ({plan.why})"
+
+
+def announcement(plan: Plan) -> list[str]:
+    """The plan as a harvest says it first."""
+    if not plan.costs:
+        return [f"{expected(plan)}; {choice(plan)}"]
+    cost = plan.chosen
+    requests, cpu, eta = number(cost.requests), duration(cost.server_seconds), duration(cost.eta)
+    figures = f"{requests} requests, {cpu} of the Registry's CPU, {eta} in all"
+    return [expected(plan), f"{choice(plan)}: about {figures}"]
+
+
+def comparison(plan: Plan | None, outcome: Outcome) -> list[str]:
+    """At the end, how the plan held; nothing if there was none."""
+    if plan is None or not plan.costs:
+        return []
+    run, cost = outcome.manifest.run, plan.chosen
+    requests = sum(run.requests.values())
+    return [
+        f"planned {number(cost.requests)} requests and {duration(cost.eta)},"
+        f" took {number(requests)} and {duration(run.seconds)}"
+    ]

@@ -1,0 +1,286 @@
+"""The sweep strategy: files and premis events listed for the whole institution, 1,000 a request.
+
+Where the per-object strategy spends at least two requests an object, this one spends little more than a page
+for each 1,000 rows, and keeps the Registry's offsets shallow. Rows arrive by time; a spool sorts them into the
+order of the per-object strategy, object by object, and from there on everything is the same: the same commit,
+checkpoints, reconciliation, the same bytes. Both strategies make one kind of dump, so that a night on which
+`auto` decides otherwise shows in the manifest and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import orjson
+
+from harvester.dump import Heap, JournalState, Spool
+from harvester.errors import ProtocolError
+from harvester.harvest.batch import Batch
+from harvester.harvest.order import Turn
+from harvester.harvest.pipeline import Pipeline, first_of
+from harvester.harvest.progress import Progress
+from harvester.harvest.scope import Scope
+from harvester.registry import BY_ID, Filter, Page, Record, RegistryClient, Start, walk
+from harvester.registry.resources import EVENTS, FILES, OBJECTS, PARENT_FILTER, Resource
+from harvester.registry.windows import FIRST, LAST, Piece, Sweep, Window, micros
+
+UNDATED = "0001-01-01T00:00:00Z"
+"""How the Registry writes a date that is NULL. Such rows are in no window, and first where dates descend."""
+
+LINES_A_BATCH = 1000
+
+
+class Sweeping:
+    """One run over the lists of a scope into a spool, from where the spool's journal says that the last one ended."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        scope: Scope,
+        object_filters: tuple[Filter, ...],
+        asked_at: datetime,
+        spool: Spool,
+        state: JournalState,
+        progress: Progress,
+        spent: Mapping[str, int],
+        spool_bytes: int,
+    ) -> None:
+        cursor = state.checkpoint.cursor
+        self._client = client
+        self._scope = scope
+        self._object_filters = object_filters
+        self._spool = spool
+        self._spent = spent
+        self._spool_bytes = spool_bytes
+        self._progress = progress
+        self._per_page = client.settings.per_page
+        self._heap = Heap()
+        self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._spooling = asyncio.Lock()
+        self._objects = Start(*cursor.get("objects", (0, 0)))
+        self.objects_count: int = cursor.get("objects_count", 0)
+        self._objects_done: bool = cursor.get("objects_done", False)
+        # By list and part of it: each part is counted once, by the first answer that holds all of it.
+        self._counted: dict[str, dict[str, int]] = {path: dict(n) for path, n in cursor.get("counted", {}).items()}
+        self._undated_done: list[str] = list(cursor.get("undated_done", []))
+        now = micros(asked_at)
+        begin = [Window(r, *ends) for r in scope.of_an_object for ends in ((FIRST, now), (now + 1, LAST))]
+        self._whole = {window for window in begin if window.resource is FILES}
+        windows = [Window.of_json(window) for window in cursor["windows"]] if "windows" in cursor else begin
+        pieces = [Piece(Window.of_json(window), page, count) for window, page, count in cursor.get("pieces", [])]
+        self._sweep = Sweep(
+            self._window_page,
+            self._take,
+            self._per_page,
+            client.settings.concurrency,
+            deque(windows),
+            deque(pieces),
+        )
+        self.finished: bool = cursor.get("finished", False)
+
+    async def run(self) -> None:
+        """Sweep to the end. Raises what stopped it: the spool is then good up to its last checkpoint."""
+        try:
+            if not self._objects_done:
+                await self._walk_objects()
+            for value in ("true", "false"):
+                if EVENTS in self._scope.resources and value not in self._undated_done:
+                    await self._take_undated(value)
+            await self._sweep.run()
+            self.finished = True
+            await self._checkpoint()
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
+        finally:
+            self._disk_thread.shutdown()
+
+    def requests(self) -> dict[str, int]:
+        """Requests by resource that the dump has cost so far."""
+        now = self._client.traffic.requests
+        return {name: self._spent.get(name, 0) + now[name] for name in sorted({*self._spent, *now})}
+
+    async def _walk_objects(self) -> None:
+        async def fetch(number: int) -> Page:
+            page = await self._client.page(
+                OBJECTS, filters=self._object_filters, sort=BY_ID, page=number, per_page=self._per_page
+            )
+            self.objects_count = self._progress.objects_total = page.count
+            return page
+
+        async def take(page: Page) -> None:
+            self._objects = Start(self._objects.rows + page.size, page.last_id)
+            await self._take(OBJECTS, page.rows)
+
+        ahead = self._client.settings.concurrency
+        await walk(fetch, take, per_page=self._per_page, ahead=ahead, start=self._objects)
+        self._objects_done = True
+
+    async def _take_undated(self, value: str) -> None:
+        """The events of one half of the partition that have no date, and how many that half has in all."""
+        filters = ((EVENTS.partition, value),)
+        sort, number, undated = (f"{EVENTS.time_field}__desc", "id__asc"), 0, self._per_page
+        while undated == self._per_page:
+            number += 1
+            page = await self._client.page(EVENTS, filters=filters, sort=sort, page=number, per_page=self._per_page)
+            rows = [row for row in page.rows if row.get(EVENTS.time_field) == UNDATED]
+            undated = len(rows)
+            self._count(EVENTS, f"{EVENTS.partition}={value}", page.count)
+            if undated < self._per_page:
+                self._undated_done.append(value)
+            await self._take(EVENTS, rows)
+
+    async def _window_page(self, window: Window, number: int) -> Page:
+        page = await self._client.page(
+            window.resource, filters=window.filters, sort=window.sort, page=number, per_page=self._per_page
+        )
+        if window in self._whole:
+            self._count(window.resource, str(window.since), page.count)
+        return page
+
+    def _count(self, resource: Resource, part: str, count: int) -> None:
+        self._counted.setdefault(resource.path, {}).setdefault(part, count)
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """Rows by list, as the Registry counted them exactly when the sweep began."""
+        return {path: sum(parts.values()) for path, parts in self._counted.items()}
+
+    async def _take(self, resource: Resource, rows: Sequence[Record]) -> None:
+        """Put rows on the heap, at once; then wait for room on it if it is full."""
+        stem, heap = resource.file_stem, self._heap
+        for row in rows:
+            parent = row["id"] if resource is OBJECTS else row.get(PARENT_FILTER)
+            if type(parent) is not int or parent < 0:
+                raise ProtocolError(f"{resource.path} {row['id']} has no usable {PARENT_FILTER!r}")
+            heap.add(stem, parent, row["id"], orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        self._progress.rows[resource.path] += len(rows)
+        if self._heap.size >= self._spool_bytes:
+            async with self._spooling:
+                if self._heap.size >= self._spool_bytes:
+                    await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        """Sort and write the heap while the others fill a new one. Cancelled, it still waits for what has begun."""
+        heap, self._heap = self._heap, Heap()
+        work = partial(self._spool.checkpoint, heap, self._cursor())
+        running = asyncio.get_running_loop().run_in_executor(self._disk_thread, work)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+
+    def _cursor(self) -> dict[str, Any]:
+        windows, pieces = self._sweep.open
+        return {
+            "objects": [self._objects.rows, self._objects.last_id],
+            "objects_count": self.objects_count,
+            "objects_done": self._objects_done,
+            "counted": self._counted,
+            "undated_done": self._undated_done,
+            "windows": [window.as_json() for window in windows],
+            "pieces": [[piece.window.as_json(), piece.page, piece.count] for piece in pieces],
+            "requests": self.requests(),
+            "finished": self.finished,
+        }
+
+
+class FromSpool:
+    """The producer that commits what a sweep has spooled; only lists of their own are still asked for."""
+
+    def __init__(self, spool: Spool, objects_count: int, expected: Mapping[str, int]) -> None:
+        self._spool = spool
+        self._objects_count = objects_count
+        self._expected = expected
+
+    async def __call__(self, pipeline: Pipeline) -> None:
+        """Go on after the last object that is in the dump."""
+        pipeline.counts[OBJECTS.path] = self._objects_count
+        turn = pipeline.reopened()
+        if turn is not None and turn.about is None:
+            await pipeline.queue(turn)
+        else:
+            await self._objects(pipeline, turn)
+        for resource in pipeline.scope.lists:
+            await pipeline.queue_list(resource)
+
+    async def _objects(self, pipeline: Pipeline, turn: Turn | None) -> None:
+        children = [_Children(self._spool, resource) for resource in pipeline.scope.of_an_object]
+        done = pipeline.position.last_id
+        for _, number, line in self._spool.read(OBJECTS.file_stem):
+            if number > done:
+                await self._fill(pipeline, pipeline.object_turn(orjson.loads(line), line), children)
+            elif turn is not None and turn.about is not None and number == turn.about["id"]:
+                await self._fill(pipeline, turn, children)
+            else:
+                for child in children:
+                    child.pass_over(number)
+        for child in children:
+            path = child.resource.path
+            pipeline.swept[path] = [self._expected.get(path, 0), child.outside()]
+
+    async def _fill(self, pipeline: Pipeline, turn: Turn, children: Sequence[_Children]) -> None:
+        """Line up an object and hand its rows to the commit, in pieces the budget allows."""
+        assert turn.about is not None
+        await pipeline.line_up(turn)
+        for lane, child in zip(turn.lanes, children, strict=True):
+            lane.count = lane.rows
+            for batch in child.of(turn.about["id"], lane.start.last_id):
+                await pipeline.budget.reserve(turn, lane, 0, len(batch.lines))
+                lane.count += batch.size
+                lane.pages.put_nowait(batch)
+            lane.close()
+
+
+class _Children:
+    """The spooled rows of one list, read along with the objects they belong to."""
+
+    def __init__(self, spool: Spool, resource: Resource) -> None:
+        self.resource = resource
+        self._lines = spool.read(resource.file_stem)
+        self._head = next(self._lines, None)
+        self._outside = 0
+
+    def of(self, parent: int, after: int) -> Iterator[Batch]:
+        """The rows of one object with ids above `after`."""
+        lines: list[bytes] = []
+        for number, line in self._rows(parent):
+            if number > after:
+                lines.append(line)
+                if len(lines) == LINES_A_BATCH:
+                    yield Batch.of_lines(lines)
+                    lines = []
+        if lines:
+            yield Batch.of_lines(lines)
+
+    def pass_over(self, parent: int) -> None:
+        """Leave out the rows of an object that is in the dump already."""
+        for _ in self._rows(parent):
+            pass
+
+    def outside(self) -> int:
+        """Read to the end; returns how many rows belong to objects that were not asked for."""
+        while self._head is not None:
+            self._advance()
+            self._outside += 1
+        return self._outside
+
+    def _rows(self, parent: int) -> Iterator[tuple[int, bytes]]:
+        while self._head is not None and self._head[0] <= parent:
+            if self._head[0] == parent:
+                yield self._head[1:]
+            else:
+                self._outside += 1
+            self._advance()
+
+    def _advance(self) -> None:
+        self._head = next(self._lines, None)
+
+
+__all__ = ["FromSpool", "Sweeping"]

@@ -1,0 +1,100 @@
+"""The demo Registry in a process of its own, and harvester processes measured against it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harvester.demo import API_KEY, EMAIL, CollectionSpec, Cost, DemoRegistry, Fault, build
+
+PROGRAM = [sys.executable, "-m", "harvester"]
+
+
+SCRATCH = Path(tempfile.gettempdir()) / "harvester-benchmarks"
+"""Where databases are kept from one benchmark to the next."""
+
+
+def database(spec: CollectionSpec) -> Path:
+    """A database of this collection, made once.
+
+    In another process: what a process has ever used counts as the peak of those it starts afterwards.
+    """
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    path = SCRATCH / f"registry-{hashlib.sha256(repr(spec).encode()).hexdigest()[:16]}.sqlite"
+    if not path.exists():
+        making = path.with_suffix(".making")
+        making.unlink(missing_ok=True)
+        maker = multiprocessing.get_context("spawn").Process(target=build, args=(making, spec))
+        maker.start()
+        maker.join()
+        making.rename(path)
+    return path
+
+
+@contextmanager
+def served(database: Path, *, latency: float = 0.0, cost_scale: float | None = None) -> Iterator[str]:
+    """Serve a database from another process; gives the URL."""
+    command = [sys.executable, "-m", "tests.benchmarks.serving", str(database), str(latency), str(cost_scale)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
+def environment(url: str, **more: str) -> dict[str, str]:
+    """What a harvester process must find to use that server as fast as it can."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HARVESTER_", "APTRUST_"))}
+    account = {
+        "APTRUST_REGISTRY_URL": url,
+        "APTRUST_REGISTRY_EMAIL": EMAIL,
+        "APTRUST_REGISTRY_API_KEY": API_KEY,
+    }
+    return {**clean, "HARVESTER_RATE": "10000", "HARVESTER_CONCURRENCY": "8", **account, **more}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process: exit code, wall and CPU seconds, peak resident memory in MiB, what it wrote to stdout."""
+
+    code: int
+    wall: float
+    cpu: float
+    rss: float
+    stdout: str
+
+
+def measured(arguments: list[str], env: dict[str, str], cwd: Path) -> Measured:
+    """Run a harvester command to its end."""
+    began = time.perf_counter()
+    with subprocess.Popen([*PROGRAM, *arguments], env=env, cwd=cwd, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - began
+    return Measured(process.returncode, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
+
+
+async def _serve(path: str, latency: str, cost_scale: str) -> None:
+    cost = None if cost_scale == "None" else Cost(scale=float(cost_scale))
+    async with DemoRegistry(Path(path), latency=float(latency), cost=cost) as registry:
+        print(registry.url, flush=True)
+        await asyncio.Event().wait()
+
+
+__all__ = ["SCRATCH", "CollectionSpec", "Fault", "Measured", "database", "environment", "measured", "served"]
+
+if __name__ == "__main__":
+    asyncio.run(_serve(*sys.argv[1:]))
