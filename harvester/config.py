@@ -68,6 +68,14 @@ def _mode(value: object) -> object:
     return value
 
 
+def _concurrency(value: object) -> object:
+    if value == "auto":
+        return value
+    if re.fullmatch(r"[0-9]{1,3}", str(value)) and 1 <= int(str(value)) <= 256:
+        return int(str(value))
+    raise ValueError("must be auto, or a whole number from 1 to 256")
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
@@ -88,7 +96,9 @@ class Settings(BaseSettings):
     api_key_command: str = ""
     user_agent: str = Field(f"aptrust-harvester/{software_version()}", pattern=r"^[\x20-\x7e]+$")
 
-    concurrency: int = Field(4, ge=1, le=256)
+    concurrency: Annotated[Literal["auto"] | int, BeforeValidator(_concurrency)] = "auto"
+    min_concurrency: int = Field(1, ge=1, le=256)
+    max_concurrency: int = Field(8, ge=1, le=256)
     rate: float = Field(5.0, gt=0, le=10_000, allow_inf_nan=False)
     per_page: int = Field(1000, ge=1, le=1000)
     connect_timeout: Seconds = 15.0
@@ -137,6 +147,13 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"[\x21-\x7e]+", value):
             raise ValueError("must be the login e-mail address, without spaces")
         return value
+
+    @property
+    def most_in_flight(self) -> int:
+        """Requests that may ever be in flight at once."""
+        if self.concurrency == "auto":
+            return max(self.min_concurrency, self.max_concurrency)
+        return self.concurrency
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -275,8 +292,8 @@ def _from_environment() -> dict[str, str]:
     """The variable of each setting that is set in the environment; unknown ones of ours are refused."""
     variables = {_variable(name): name for name in Settings.model_fields}
     for variable in sorted(os.environ):
-        if variable.startswith(PREFIX) and variable not in {*variables, *SELECTORS}:
-            bare = variable.removeprefix(PREFIX).removeprefix("REGISTRY_")
+        if variable.upper().startswith(PREFIX) and variable not in {*variables, *SELECTORS}:
+            bare = variable.upper().removeprefix(PREFIX).removeprefix("REGISTRY_")
             known = {known.removeprefix("APTRUST_REGISTRY_").removeprefix(PREFIX): known for known in variables}
             close = difflib.get_close_matches(bare, known, n=1)
             mend = f"did you mean {known[close[0]]}?" if close else ""
@@ -320,8 +337,27 @@ def _from_file(path: Path | None, profile: str | None) -> tuple[dict[str, Any], 
     if path is not None and "api_key" in values:
         _refuse_if_readable_by_others(path, places["api_key"], holding="the file holds an API key, and ")
     if path is not None:
+        _refuse_if_written_by_others(path, values, places)
         _refer_to_file(path, values, places)
     return values, places
+
+
+TRUSTED = ("registry_url", "api_key_file", "api_key_command")
+"""Settings by which whoever writes the file gets at the API key, or runs a program as whoever runs harvester."""
+
+
+def _refuse_if_written_by_others(path: Path, values: Mapping[str, Any], places: Mapping[str, str]) -> None:
+    """./config.toml is found wherever one stands, be it a directory that everybody may write to."""
+    found = path.stat()
+    if found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022:
+        return
+    for key in TRUSTED:
+        if key in values and places[key].startswith(f"{path}:"):
+            raise ConfigError(
+                f"{key} is not taken from a file that others own or may write to",
+                place=places[key],
+                mend=f"chmod go-w {shlex.quote(str(path))}, if it is yours",
+            )
 
 
 def _refer_to_file(path: Path, values: dict[str, Any], places: Mapping[str, str]) -> None:

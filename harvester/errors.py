@@ -10,6 +10,7 @@ HarvesterError
     ├── RequestError       our question was wrong: never retried
     ├── NotFoundError      there is no such record
     ├── TransientError     expected to pass: the only one that is retried as a matter of course
+    │   └── SlowError      no whole answer in time; a smaller page may come
     ├── MaintenanceError   passes too, with a patience of its own
     ├── BlockedError       CloudFlare's page instead of the Registry
     └── ProtocolError      an answer that cannot be believed
@@ -88,6 +89,10 @@ class NotFoundError(RegistryError):
 
 class TransientError(RegistryError):
     """Trouble expected to pass."""
+
+
+class SlowError(TransientError):
+    """No whole answer in time; a smaller page may come where this one did not."""
 
 
 class MaintenanceError(RegistryError):

@@ -35,7 +35,7 @@ def refused(**flags: object) -> ConfigError:
 def test_defaults_are_gentle_and_ask_production() -> None:
     settings = load_settings()
     assert settings.registry_url == PRODUCTION
-    assert (settings.rate, settings.concurrency, settings.per_page) == (5.0, 4, 1000)
+    assert (settings.rate, settings.concurrency, settings.per_page) == (5.0, "auto", 1000)
     assert settings.resources == ("objects", "files", "events")
     assert (settings.file_mode, settings.dir_mode) == (0o600, 0o700)
     assert settings.email == ""
@@ -456,3 +456,21 @@ def assert_sealed(error: BaseException) -> None:
     while one is not None:
         assert KEY not in f"{one} {one!r} {vars(one)}", f"the key is in {type(one).__name__}"
         one = one.__cause__ or one.__context__
+
+
+@pytest.mark.parametrize("setting", ['registry_url = "https://evil.example"', 'api_key_command = "id"'])
+def test_a_file_others_may_write_to_does_not_choose_where_the_key_goes(tmp_path: Path, setting: str) -> None:
+    Path("config.toml").write_text(f"rate = 2\n{setting}\n")
+    Path("config.toml").chmod(0o666)
+    with pytest.raises(ConfigError, match="others own or may write") as error:
+        load_settings()
+    assert error.value.place == "config.toml:2"
+    Path("config.toml").chmod(0o644)
+    assert load_settings().rate == 2
+
+
+def test_variables_are_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("harvester_rate", "3")
+    with pytest.raises(ConfigError, match="no such setting") as error:
+        load_settings()
+    assert error.value.mend == "did you mean HARVESTER_RATE?"

@@ -65,13 +65,13 @@ class Pipeline:
         self.finished: bool = cursor.get("finished", False)
         self._new_notes: list[Note] = []
         self._writer = writer
-        self._ahead = settings.concurrency
-        self._workers = settings.concurrency + 2  # some wait out a retry while the others go on
+        self._ahead = settings.most_in_flight
+        self._workers = settings.most_in_flight + 2  # some wait out a retry while the others go on
         self.budget = Budget(settings.held_bytes, settings.per_page)
         self._in_line: asyncio.Queue[Turn | None] = asyncio.Queue()
-        self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.concurrency)
+        self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.most_in_flight)
         # Turns hold memory too. This many keep the workers busy while one large object holds up the line.
-        self._room = asyncio.Semaphore(64 + 16 * settings.concurrency)
+        self._room = asyncio.Semaphore(64 + 16 * settings.most_in_flight)
         self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._turn_numbers = 0
         self._turn: Turn | None = None
@@ -361,7 +361,7 @@ class AskAgain:
         if (turn := pipeline.reopened()) is not None:
             await pipeline.queue(turn)
         ids = [number for number in self._ids if number > pipeline.position.last_id]
-        at_once = pipeline.client.settings.concurrency
+        at_once = pipeline.client.settings.most_in_flight
         for first in range(0, len(ids), at_once):
             several = ids[first : first + at_once]
             for record in await asyncio.gather(*(self._record(pipeline, number) for number in several)):

@@ -150,7 +150,7 @@ def _sweep(client: RegistryClient, scope: Scope, objects: int, whole: Mapping[st
 def _cost(client: RegistryClient, scope: Scope, latency: float, requests: float, seconds: float) -> Cost:
     settings = client.settings
     each = max(latency, seconds / requests if requests else 0.0)
-    eta = max(requests / settings.rate, requests * each / settings.concurrency)
+    eta = max(requests / settings.rate, requests * each / settings.most_in_flight)
     return Cost(round(requests) + 2 + len(scope.lists), seconds, eta)
 
 

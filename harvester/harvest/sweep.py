@@ -78,7 +78,7 @@ class Sweeping:
             self._window_page,
             self._take,
             self._per_page,
-            client.settings.concurrency,
+            client.settings.most_in_flight,
             deque(windows),
             deque(pieces),
         )
@@ -117,7 +117,7 @@ class Sweeping:
             self._objects = Start(self._objects.rows + page.size, page.last_id)
             await self._take(OBJECTS, page.rows)
 
-        ahead = self._client.settings.concurrency
+        ahead = self._client.settings.most_in_flight
         await walk(fetch, take, per_page=self._per_page, ahead=ahead, start=self._objects)
         self._objects_done = True
 

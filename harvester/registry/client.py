@@ -33,11 +33,12 @@ from harvester.errors import (
     ProtocolError,
     RegistryError,
     RequestError,
+    SlowError,
     TransientError,
 )
 from harvester.registry.resources import Filter, Resource
 from harvester.registry.retry import Patience, patiently
-from harvester.registry.throttle import Throttle
+from harvester.registry.throttle import Knee, Throttle
 from harvester.registry.walk import BY_ID
 
 log = logging.getLogger("harvester.registry")
@@ -49,8 +50,17 @@ MAINTENANCE_PATH = "/maintenance"
 LIST_KEYS = ("results", "items")
 """What a list answer holds its rows under: the server says the first, its OpenAPI document the second."""
 
+SMALLEST_PAGE = 100
+"""Rows of a page that is not cut any further when it does not come in time."""
+
+MOST_STITCHES = 12
+
 OVERLOADED = frozenset({0, 429, 500, 503, 504, 520, 522, 524})
 """Statuses that mean too much at once; 500 is the Registry's `pg: connection pool timeout`, 0 no answer at all."""
+
+
+TOO_SLOW = frozenset({504, 524})
+"""Statuses by which a proxy says that the Registry took too long: CloudFlare's 524 comes after 100 s."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,9 @@ class RegistryClient:
         self.settings = settings
         self.account = credentials.email
         self.traffic = Traffic()
-        self.throttle = Throttle(settings.rate, settings.concurrency)
+        pinned = settings.concurrency != "auto"
+        knee = None if pinned else Knee(settings.min_concurrency, settings.max_concurrency)
+        self.throttle = Throttle(settings.rate, settings.most_in_flight, knee)
         self._key = credentials.api_key
         self._base = settings.registry_url
         self._prefix = f"/member-api/{settings.registry_api_version}"
@@ -131,6 +143,11 @@ class RegistryClient:
         self._last_success: float | None = None
         self._patience = Patience(transient=settings.retry_budget, maintenance=settings.maintenance_patience)
         self._fetch = patiently(self._attempt, self._patience, before_wait=self._before_wait)
+        self._fetch_large = patiently(
+            self._attempt, self._patience, before_wait=self._before_wait, except_for=(SlowError,)
+        )
+        # Into how many requests a page is cut, for the lists whose pages did not come in time.
+        self._cuts: dict[tuple[str, Sequence[Filter], Sequence[str]], int] = {}
 
     async def __aenter__(self) -> Self:
         settings = self.settings
@@ -147,8 +164,10 @@ class RegistryClient:
                 sock_connect=settings.connect_timeout,
                 sock_read=settings.read_timeout,
             ),
-            connector=aiohttp.TCPConnector(limit=settings.concurrency, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(limit=settings.most_in_flight, ttl_dns_cache=300),
         )
+        # aiohttp asks a second time by itself when a kept-alive connection breaks, past the throttle and its counts.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(
@@ -169,10 +188,52 @@ class RegistryClient:
     ) -> Page:
         """One page of a list. `page` counts from 1; `sort` is one or more of `<column>__asc|__desc`.
 
-        Raises the errors of `harvester.errors.RegistryError`; TransientError only after every retry.
+        A page that does not come in time is asked for in halves, down to `SMALLEST_PAGE` rows, and so are
+        those that follow it in its list. Raises the errors of `harvester.errors.RegistryError`;
+        TransientError only after every retry.
         """
+        key = (resource.path, tuple(filters), tuple(sort))
+        for _ in range(MOST_STITCHES):
+            cuts = self._cuts.get(key, 1) if per_page % self._cuts.get(key, 1) == 0 else 1
+            try:
+                stitched = await self._stitched(resource, filters, sort, page, per_page, cuts)
+            except SlowError as error:
+                if not _may_be_cut(per_page // cuts):
+                    raise
+                log.info("%s; asking for smaller pages", error)
+                self._cuts[key] = 2 * cuts
+                continue
+            if stitched is not None:
+                return stitched
+        raise ProtocolError(f"{resource.path}: rows keep leaving the list while it is read", mend="run it again later")
+
+    async def _stitched(
+        self,
+        resource: Resource,
+        filters: Sequence[Filter],
+        sort: Sequence[str],
+        page: int,
+        per_page: int,
+        cuts: int,
+    ) -> Page | None:
+        """A page put together of `cuts` smaller ones; None if rows left the list in between, which may hide one."""
+        size = per_page // cuts
+        part = whole = await self._one_page(resource, filters, sort, (page - 1) * cuts + 1, size)
+        for number in range((page - 1) * cuts + 2, page * cuts + 1):
+            if part.size < size:
+                break
+            part = await self._one_page(resource, filters, sort, number, size)
+            if part.exact and part.count < whole.count:
+                return None
+            whole = replace(part, rows=[*whole.rows, *part.rows])
+        return whole
+
+    async def _one_page(
+        self, resource: Resource, filters: Sequence[Filter], sort: Sequence[str], page: int, per_page: int
+    ) -> Page:
         query = [*filters, *(("sort", by) for by in sort), ("page", str(page)), ("per_page", str(per_page))]
-        answer, content = await self._fetch(resource.path, self._url(resource.path, query), LIST_KEYS)
+        fetch = self._fetch_large if _may_be_cut(per_page) else self._fetch
+        answer, content = await fetch(resource.path, self._url(resource.path, query), LIST_KEYS)
         rows = _rows_of(content, answer)
         if len(rows) > per_page:
             raise ProtocolError(
@@ -291,9 +352,9 @@ class RegistryClient:
             case aiohttp.ConnectionTimeoutError():
                 problem = f"no connection in {settings.connect_timeout:g} s"
             case aiohttp.SocketTimeoutError():
-                problem = f"no byte for {settings.read_timeout:g} s"
+                return SlowError(f"no byte for {settings.read_timeout:g} s", place=place)
             case TimeoutError():
-                problem = f"no whole answer in {settings.total_timeout:g} s"
+                return SlowError(f"no whole answer in {settings.total_timeout:g} s", place=place)
             case aiohttp.ClientConnectorError():
                 problem = f"cannot connect ({error.os_error.strerror or error.os_error})"
             case _:
@@ -353,9 +414,12 @@ class RegistryClient:
             raise ProtocolError(problem, mend="report it to APTrust: a row has no state, type or action", **where)
         if status >= 500 or status in (408, 425, 429):
             problem = said or f"the server answered {status}{_ray(ray)}"
-            raise TransientError(problem, retry_after=answer.retry_after, **where)
-        if status == 403:
+            kind = SlowError if status in TOO_SLOW else TransientError
+            raise kind(problem, retry_after=answer.retry_after, **where)
+        if status == 403 and self._last_success is None:
             raise BlockedError(f"a web page refuses the request{_ray(ray)}", mend="set user_agent", **where)
+        if status == 403:
+            raise TransientError(f"a web page refuses the request{_ray(ray)}", **where)
         problem = f"the server answered {status}{_ray(ray)}, not the Registry's JSON"
         raise ProtocolError(problem, mend="check registry_url", **where)
 
@@ -390,6 +454,10 @@ class RegistryClient:
         to = target.with_query(None).with_user(None).with_fragment(None) if target.host else target.path
         problem = f"redirected to {to}, which is not followed: it would send the API key there"
         return ProtocolError(problem, mend="set registry_url to the Registry's own address", **where)
+
+
+def _may_be_cut(per_page: int) -> bool:
+    return per_page % 2 == 0 and per_page > SMALLEST_PAGE
 
 
 def _rows_of(content: Record, answer: _Answer) -> list[Record]:

@@ -58,11 +58,12 @@ def patiently(
     patience: Patience,
     *,
     before_wait: Callable[[RegistryError, float], None],
+    except_for: tuple[type[RegistryError], ...] = (),
 ) -> Callable[P, Awaitable[R]]:
     """`attempt`, asked again on TransientError and MaintenanceError until it succeeds or patience ends.
 
-    The last error is raised then. A server that asks for a longer delay than there is patience for
-    is not waited for at all.
+    The last error is raised then; one of `except_for` is raised at once. A server that asks for a longer
+    delay than there is patience for is not waited for at all.
     """
 
     def announce(details: Any) -> None:
@@ -74,7 +75,7 @@ def patiently(
         asked_again = backoff.on_exception(
             waits,
             (TransientError, MaintenanceError),
-            giveup=trouble.outlasts,
+            giveup=lambda error: isinstance(error, except_for) or trouble.outlasts(error),
             jitter=trouble.within,
             on_backoff=announce,
             logger=None,

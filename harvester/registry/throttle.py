@@ -19,6 +19,58 @@ HEADROOM = 1.02
 the promise is about any one-second window as the server sees it."""
 
 
+WORTH_IT = 1.1
+"""What one more in flight must gain in throughput, at least; doubling must gain four times that."""
+
+ROUNDS_HELD = 12
+"""Rounds after which a knee that was found is looked for again: the server may have got faster."""
+
+
+class Knee:
+    """How many in flight get the most out of the server: it stops adding where only latency grows.
+
+    Told of every answer, it compares the throughput of rounds of answers. It doubles while that pays, then
+    adds one at a time, steps back when the last step gained nothing, and stays there for a while. Rounds in
+    which nobody waited for a slot say nothing of the server and are not counted.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least = least
+        self._most = most
+        self.limit = min(most, max(least, 2))
+        """Requests that should be in flight."""
+        self._doubling = True
+        self._before: tuple[int, float] = (0, 0.0)
+        self._held = 0
+        self._answers = 0
+        self._began: float | None = None
+
+    def answered(self, now: float, *, busy: bool) -> None:
+        """An answer came at `now` (seconds); `busy` is whether somebody waits for a slot."""
+        if not busy or self._began is None:
+            self._began, self._answers = now, 0
+            return
+        self._answers += 1
+        if self._answers >= 4 * self.limit and now > self._began:
+            self._judge(self._answers / (now - self._began))
+            self._began, self._answers = now, 0
+
+    def _judge(self, throughput: float) -> None:
+        if self._held > 0:
+            self._held -= 1
+            return
+        limit, before = self._before
+        gain = throughput / before if before else float("inf")
+        if limit < self.limit and gain < (1 + 4 * (WORTH_IT - 1) if self._doubling else WORTH_IT):
+            self._held = 0 if self._doubling and gain >= WORTH_IT else ROUNDS_HELD
+            self.limit = max(self._least, limit) if gain < WORTH_IT else self.limit
+            self._doubling = False
+            self._before = (self.limit, max(before, throughput))
+            return
+        self._before = (self.limit, throughput)
+        self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
+
+
 class Throttle:
     """At most `rate` requests a second, at most `concurrency` in flight, none while paused.
 
@@ -26,10 +78,12 @@ class Throttle:
     `AsyncLimiter(rate, 1)` lets nearly twice the rate through in its first second.
     """
 
-    def __init__(self, rate: float, concurrency: int) -> None:
+    def __init__(self, rate: float, concurrency: int, knee: Knee | None = None) -> None:
         self._limiter = AsyncLimiter(1, HEADROOM / rate)
-        self._ceiling = concurrency
-        self._limit = float(concurrency)
+        self._knee = knee
+        self._ceiling = concurrency if knee is None else knee.limit
+        self._limit = float(self._ceiling)
+        self._spared = 0
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._paused_until = 0.0
@@ -53,11 +107,22 @@ class Throttle:
         return max(0.0, self._paused_until - asyncio.get_running_loop().time())
 
     def congested(self) -> None:
-        """The server is overloaded: allow half as many in flight, never fewer than one."""
-        self._limit = max(1.0, self._limit / 2)
+        """The server is overloaded: allow half as many in flight, never fewer than one.
+
+        What was in flight already may fail for the same reason, which is no reason to halve again.
+        """
+        if self._spared <= 0:
+            self._limit = max(1.0, self._limit / 2)
+            self._spared = self._in_flight
 
     def served(self) -> None:
         """A request went well: allow one more in flight for each round of them, up to the ceiling."""
+        if self._knee is not None:
+            uncongested = self._limit >= self._ceiling
+            self._knee.answered(asyncio.get_running_loop().time(), busy=bool(self._waiting))
+            self._ceiling = self._knee.limit
+            if uncongested:
+                self._limit = float(self._ceiling)
         self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
         self._wake()
 
@@ -99,6 +164,7 @@ class Throttle:
 
     def _give_back(self) -> None:
         self._in_flight -= 1
+        self._spared -= 1
         self._wake()
 
     def _wake(self) -> None:

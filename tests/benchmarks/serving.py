@@ -1,4 +1,4 @@
-"""The demo Registry in a process of its own, and harvester processes measured against it."""
+"""Registries in processes of their own, and harvester processes measured against them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from harvester.demo import API_KEY, EMAIL, CollectionSpec, Cost, DemoRegistry, Fault, build
 
@@ -42,15 +47,44 @@ def database(spec: CollectionSpec) -> Path:
 
 
 @contextmanager
-def served(database: Path, *, latency: float = 0.0, cost_scale: float | None = None) -> Iterator[str]:
+def served(
+    database: Path, *, latency: float = 0.0, cost_scale: float | None = None, faults: Sequence[Fault] = ()
+) -> Iterator[str]:
     """Serve a database from another process; gives the URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.serving", str(database), str(latency), str(cost_scale)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    orders = orjson.dumps([asdict(fault) for fault in faults]).decode()
+    with _process("tests.benchmarks.serving", str(database), str(latency), str(cost_scale), orders) as url:
+        yield url
+
+
+@contextmanager
+def replayed(database: Path, *, latency: float = 0.0) -> Iterator[str]:
+    """Serve the same as fast as it can be: see `replay`."""
+    with _process("tests.benchmarks.replay", str(database), str(latency)) as url:
+        yield url
+
+
+@contextmanager
+def _process(*module: str) -> Iterator[str]:
+    with subprocess.Popen([sys.executable, "-m", *module], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             yield server.stdout.readline().strip()
         finally:
             server.terminate()
+
+
+def stats(url: str) -> dict[str, Any]:
+    """What a server has seen since the last reset."""
+    with urllib.request.urlopen(f"{url}/demo/stats") as answer:
+        seen: dict[str, Any] = orjson.loads(answer.read())
+        return seen
+
+
+def post(url: str, place: str, content: object = None) -> Any:
+    """Turn one of the demo's switches."""
+    request = urllib.request.Request(f"{url}/demo/{place}", orjson.dumps(content), method="POST")
+    with urllib.request.urlopen(request) as answer:
+        return orjson.loads(answer.read())
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
@@ -87,14 +121,28 @@ def measured(arguments: list[str], env: dict[str, str], cwd: Path) -> Measured:
     return Measured(process.returncode, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
 
 
-async def _serve(path: str, latency: str, cost_scale: str) -> None:
+async def _serve(path: str, latency: str, cost_scale: str, faults: str) -> None:
     cost = None if cost_scale == "None" else Cost(scale=float(cost_scale))
-    async with DemoRegistry(Path(path), latency=float(latency), cost=cost) as registry:
+    orders = [Fault(**order) for order in orjson.loads(faults)]
+    async with DemoRegistry(Path(path), latency=float(latency), cost=cost, faults=orders) as registry:
+        registry.stats.log = deque()  # all of it
         print(registry.url, flush=True)
         await asyncio.Event().wait()
 
 
-__all__ = ["SCRATCH", "CollectionSpec", "Fault", "Measured", "database", "environment", "measured", "served"]
+__all__ = [
+    "SCRATCH",
+    "CollectionSpec",
+    "Fault",
+    "Measured",
+    "database",
+    "environment",
+    "measured",
+    "post",
+    "replayed",
+    "served",
+    "stats",
+]
 
 if __name__ == "__main__":
     asyncio.run(_serve(*sys.argv[1:]))

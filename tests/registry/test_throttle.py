@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.registry.throttle import Throttle
+from harvester.registry.throttle import Knee, Throttle
 from tests.registry.jumping import in_jumping_time, now
 
 
@@ -238,3 +238,60 @@ async def test_cancellation_leaks_no_slot(stage: str) -> None:
     await asyncio.gather(victim, *holders, return_exceptions=True)
     assert victim.cancelled()
     await all_free(throttle, 2)
+
+
+@in_jumping_time
+async def test_what_was_in_flight_when_it_was_halved_does_not_halve_it_again() -> None:
+    throttle, failing = Throttle(1000, 16), 0
+
+    async def request() -> None:
+        nonlocal failing
+        async with throttle:
+            await asyncio.sleep(1)
+            failing += 1
+            throttle.congested()
+
+    await asyncio.gather(*(request() for _ in range(16)))
+    assert failing == 16
+    assert throttle.concurrency == 8
+    await request()
+    assert throttle.concurrency == 4
+
+
+@pytest.mark.parametrize(("cores", "most", "expected"), [(2, 16, {2, 3, 4}), (6, 16, {6, 7, 8, 9, 10}), (50, 8, {8})])
+@in_jumping_time
+async def test_the_knee_is_where_more_in_flight_gain_nothing(cores: int, most: int, expected: set[int]) -> None:
+    throttle = Throttle(100_000, most, Knee(1, most))
+    server = asyncio.Semaphore(cores)
+
+    async def request() -> None:
+        async with throttle:
+            async with server:
+                await asyncio.sleep(0.1)
+            throttle.served()
+
+    began = now()
+    await asyncio.gather(*(request() for _ in range(1500)))
+    assert throttle.concurrency in expected
+    # Nearly as fast as if it had known from the start.
+    assert now() - began <= 1.25 * 1500 * 0.1 / min(cores, most)
+
+
+@in_jumping_time
+async def test_the_knee_stays_low_where_the_rate_is_what_holds_it_back() -> None:
+    throttle = Throttle(10, 16, Knee(1, 16))
+
+    async def request() -> None:
+        async with throttle:
+            await asyncio.sleep(0.05)
+            throttle.served()
+
+    await asyncio.gather(*(request() for _ in range(200)))
+    assert throttle.concurrency <= 4
+
+
+def test_the_knee_keeps_to_its_bounds() -> None:
+    knee = Knee(3, 5)
+    for step in range(2000):
+        knee.answered(step * 0.001 if step < 1000 else 1 + step, busy=True)
+        assert 3 <= knee.limit <= 5

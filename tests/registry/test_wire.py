@@ -101,7 +101,7 @@ async def test_the_api_version_is_a_setting() -> None:
 async def test_cookies_are_not_kept() -> None:
     # Cookies of bare addresses are not kept by any client; those of names are by most.
     async with (
-        serving(reply(GOOD, "Set-Cookie: session=1; Path=/")) as (url, requests),
+        serving(reply(GOOD, "Set-Cookie: session=1; Path=/", "Connection: close")) as (url, requests),
         client_for(url.replace("127.0.0.1", "localhost")) as client,
     ):
         await page_of(client)
