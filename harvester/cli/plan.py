@@ -54,13 +54,15 @@ def plan_command(
     if json:
         print_json(planned.as_json())
     else:
+        print(expected(planned))
         print_table(table(planned))
+        print(choice(planned))
     return COMPLETE
 
 
 def table(plan: Plan) -> Table:
-    """The plan for people."""
-    shown = Table(title=expected(plan), title_justify="left", caption=choice(plan), caption_justify="left", box=None)
+    """The cost of each strategy for people."""
+    shown = Table(box=None)
     for heading in ("strategy", "requests", "Registry CPU", "time"):
         shown.add_column(heading, justify="left" if heading == "strategy" else "right")
     for name, cost in plan.costs.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,14 @@ import typer
 
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
+from harvester.cli.running import run
 from harvester.cli.terminal import Terminal, err, print_json
 from harvester.cli.text import number, one_line, size
-from harvester.dump import Verdict, verify
+from harvester.config import Settings, credentials, load_settings
+from harvester.dump import Verdict, read_manifest, verify
+from harvester.errors import ConfigError
+from harvester.harvest import Scope, count_now
+from harvester.registry import RESOURCES, RegistryClient
 
 
 def verify_command(
@@ -24,6 +30,12 @@ def verify_command(
             " and that events happened to files of their object.",
         ),
     ] = False,
+    against_registry: Annotated[
+        bool,
+        typer.Option("--against-registry", help="Also ask the Registry how many records it holds today."),
+    ] = False,
+    profile: options.Profile = None,
+    config: options.Config = None,
     json: options.Json = False,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
@@ -40,15 +52,50 @@ def verify_command(
     terminal = Terminal(verbose=verbose, quiet=quiet)
     verdict = verify(directory, deep=deep)
     code = DAMAGED if not verdict.sound else COMPLETE if verdict.complete else INCOMPLETE
+    today = run(_count_today(directory, load_settings(config=config, profile=profile))) if against_registry else None
     if json:
-        print_json(_summary(verdict, code))
+        moved = {} if today is None else {"today": today}
+        print_json({**_summary(verdict, code), **moved})
         return code
     for damage in verdict.damages:
         err(one_line(str(damage)))
     if verdict.further:
         err(f"and {number(verdict.further)} more")
     terminal.say(_conclusion(verdict))
+    for sentence in _moved_on(directory, today or {}):
+        terminal.say(sentence)
     return code
+
+
+async def _count_today(directory: Path, settings: Settings) -> dict[str, int]:
+    """What the Registry of a dump holds now, of what the dump was asked for."""
+    manifest = read_manifest(directory)
+    for what, theirs, ours in (
+        ("registry_url", manifest.registry.url, settings.registry_url),
+        ("email", manifest.account, settings.email),
+    ):
+        if theirs != ours:
+            raise ConfigError(f"the dump is of {theirs}, not of {ours}", place=what, mend="choose its --profile")
+    scope = Scope.of_json({"resources": manifest.scope.resources, "filters": manifest.scope.filters})
+    async with RegistryClient(settings, credentials(settings)) as client:
+        return await count_now(client, scope)
+
+
+def _moved_on(directory: Path, today: Mapping[str, int]) -> list[str]:
+    """How far the Registry has moved on since the dump, a line a list."""
+    if not today:
+        return []
+    manifest = read_manifest(directory)
+    held = {RESOURCES[path].file_stem: path for path in today}
+    since = f"since {manifest.horizon}"
+    lines = []
+    for stem, path in held.items():
+        change = today[path] - manifest.files[stem].records
+        moved = (
+            f"{number(abs(change))} {'more' if change > 0 else 'fewer'} {since}" if change else f"as many as {since}"
+        )
+        lines.append(f"{stem}: the Registry holds {number(today[path])} today, {moved}")
+    return lines
 
 
 def _conclusion(verdict: Verdict) -> str:

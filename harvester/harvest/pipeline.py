@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from harvester.dump import DumpWriter, JournalState
+from harvester.dump import Codec, DumpWriter, JournalState
 from harvester.errors import NotFoundError, ProtocolError, RegistryError, TransientError
 from harvester.harvest.batch import Batch, batch_of, check_parent, encode
 from harvester.harvest.halves import walk_merged
@@ -72,6 +72,7 @@ class Pipeline:
         self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.most_in_flight)
         # Turns hold memory too. This many keep the workers busy while one large object holds up the line.
         self._room = asyncio.Semaphore(64 + 16 * settings.most_in_flight)
+        self._disk_is_well = True
         self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._turn_numbers = 0
         self._turn: Turn | None = None
@@ -81,7 +82,11 @@ class Pipeline:
         self._spent = spent or {}
 
     async def run(self, produce: Producer) -> None:
-        """Harvest to the end. Raises what stopped it: the dump is then good up to its last checkpoint."""
+        """Harvest to the end. Raises what stopped it: the dump is then good up to its last checkpoint.
+
+        If that is not the disk, one more is made, except where it would end a gzip member or zstd frame at a
+        place where an undisturbed run makes none.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._produce(produce))
@@ -90,8 +95,10 @@ class Pipeline:
                     group.create_task(self._work())
             self.finished = True
             await self._checkpoint()
-        except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
+        except BaseException as error:
+            if self._disk_is_well and self._writer.codec is Codec.NONE:
+                self._writer.checkpoint(self._cursor(), self._new_notes)
+            raise first_of(error) if isinstance(error, BaseExceptionGroup) else error from None
         finally:
             self._disk_thread.shutdown()
 
@@ -303,11 +310,14 @@ class Pipeline:
         notes, self._new_notes = self._new_notes, []
         work = partial(self._writer.checkpoint, self._cursor(), notes)
         running = asyncio.get_running_loop().run_in_executor(self._disk_thread, work)
+        self._disk_is_well = False
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
+        finally:
+            self._disk_is_well = running.done() and not running.cancelled() and running.exception() is None
 
     def _cursor(self) -> dict[str, Any]:
         """Where the committed part of the dump ends, and what it has cost so far."""

@@ -109,6 +109,27 @@ async def plan(client: RegistryClient, scope: Scope, object_filters: tuple[Filte
     return _decided(client.settings.strategy, scope, rows, whole, costs)
 
 
+async def count_now(client: RegistryClient, scope: Scope) -> dict[str, int]:
+    """Rows that the Registry holds of each list of the scope, counted exactly.
+
+    Of a slice only the objects can be counted: the Registry has no filter for what belongs to them all.
+    """
+    everything = ("created_at__lteq", format_time(EPOCH + LAST * MICROSECOND))
+    narrowed = tuple(pair for pair in scope.filters if pair[0] != everything[0])
+    given = tuple(pair for pair in scope.filters if pair[0] == everything[0])
+    counts = {OBJECTS.path: await _count(client, OBJECTS, (*narrowed, *(given or (everything,))))}
+    of_objects = () if scope.filters else scope.of_an_object
+    for resource in (*of_objects, *scope.lists):
+        parts = WHOLE.get(resource) or _parts(resource)
+        counts[resource.path] = sum([await _count(client, resource, (*scope.list_filters, *part)) for part in parts])
+    return counts
+
+
+def _parts(resource: Resource) -> tuple[tuple[Filter, ...], ...]:
+    """Filters that divide a list into parts which the Registry counts exactly."""
+    return (((resource.partition, "true"),), ((resource.partition, "false"),)) if resource.partition else ((),)
+
+
 def without_plan(client: RegistryClient, objects: int) -> Plan:
     """What to do where the rows cannot be counted."""
     asked_for = client.settings.strategy
@@ -169,4 +190,4 @@ def _decided(
     )
 
 
-__all__ = ["PER_OBJECT", "SWEEP", "Cost", "Plan", "plan", "without_plan"]
+__all__ = ["PER_OBJECT", "SWEEP", "Cost", "Plan", "count_now", "plan", "without_plan"]

@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
+
+T = TypeVar("T")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -34,6 +37,10 @@ class InThread:
         self.thread.start()
         self.registry = DemoRegistry(database)
         asyncio.run_coroutine_threadsafe(self.registry.start(), self.loop).result()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self.registry.stop(), self.loop).result()

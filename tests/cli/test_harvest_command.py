@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harvester.demo import API_KEY, DemoRegistry, Fault, records
+from harvester.demo import API_KEY, DemoRegistry, Fault, InsertObject, records
 from harvester.dump import partials
-from tests.cli.conftest import Run, environment
+from tests.cli.conftest import InThread, Run, environment
 from tests.support import as_dumped, as_held, difference
 
 
@@ -236,3 +237,30 @@ def test_a_broken_pipe_is_no_traceback(registry: DemoRegistry, tmp_path: Path) -
     )
     os.close(write)
     assert "Traceback" not in done.stderr
+
+
+def test_verify_against_the_registry_says_how_far_it_has_moved_on(run: Run, database: Path, tmp_path: Path) -> None:
+    own = tmp_path / "registry.sqlite"
+    shutil.copy(database, own)
+    server = InThread(own)
+    try:
+        done = run("harvest", "--resources", "objects,files,events,items", registry=server.registry)
+        path = done.stdout.strip()
+        same = run("verify", path, "--against-registry", registry=server.registry)
+        assert same.returncode == 0
+        assert same.stderr.count("as many as since") == 4
+        server.call(server.registry.changes.apply(InsertObject(files=3, events=2)))
+        moved = run("verify", path, "--against-registry", registry=server.registry)
+        assert "objects: the Registry holds 41 today, 1 more since" in moved.stderr
+        assert ", 3 more since" in moved.stderr
+        assert ", 7 more since" in moved.stderr
+        assert (
+            json.loads(run("verify", path, "--against-registry", "--json", registry=server.registry).stdout)["today"][
+                "objects"
+            ]
+            == 41
+        )
+        other = run("verify", path, "--against-registry", registry=server.registry, APTRUST_REGISTRY_EMAIL="a@b.edu")
+        assert other.returncode == 2
+    finally:
+        server.stop()

@@ -58,7 +58,7 @@ def test_the_first_harvest_and_what_else_can_be_asked_for(registry: DemoRegistry
     exports = [line for line in block("first harvest") if line.startswith("export ")]
     assert {line.split()[1].split("=")[0] for line in exports} <= environment(registry).keys()
     commands = [line for line in block("first harvest") + block("more") if not line.startswith("export ")]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         if "resume" in command:
             leave_unfinished(registry, tmp_path)
