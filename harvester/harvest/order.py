@@ -70,13 +70,15 @@ class Turn:
     """A place in line: an intellectual object with what hangs off it, or (without `about`) a list of its own.
 
     `line` is the object's own NDJSON line, empty when it is in the dump already; `about` what the
-    reconciliation needs of the object.
+    reconciliation needs of the object. Lanes before `opened_at` were done when the turn was taken up again;
+    `current` is the one being committed.
     """
 
     number: int
     line: bytes
     lanes: tuple[Lane, ...]
     about: Mapping[str, Any] | None = None
+    opened_at: int = 0
     current: int = 0
 
 

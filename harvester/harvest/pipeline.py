@@ -162,7 +162,7 @@ class Pipeline:
         for lane, facts in zip(lanes, snapshot["lanes"], strict=True):
             lane.take_up(facts)
         turn = self._next_turn(lanes, b"", snapshot.get("about"))
-        turn.current = snapshot["current"]
+        turn.current = turn.opened_at = snapshot["current"]
         return turn
 
     # The workers
@@ -171,7 +171,7 @@ class Pipeline:
         while (turn := await self._to_do.get()) is not None:
             async with asyncio.TaskGroup() as group:
                 for index, lane in enumerate(turn.lanes):
-                    if index < turn.current:
+                    if index < turn.opened_at:
                         lane.close()
                     else:
                         group.create_task(self._fill(turn, lane))
@@ -255,11 +255,12 @@ class Pipeline:
         while (turn := await self._in_line.get()) is not None:
             await self._begin(turn)
             for index, lane in enumerate(turn.lanes):
-                self.budget.advance(turn, index)
+                self.budget.advance(turn, max(index, turn.opened_at))
                 while (batch := await lane.pages.get()) is not None:
                     await self._append(lane, batch)
                     self.budget.release(lane, len(batch.lines))
                 self.budget.release(lane, lane.held)  # pages that a walk dropped
+                self._close(turn, lane, index)
             await self._end(turn)
 
     async def _append(self, lane: Lane, batch: Batch) -> None:
@@ -281,15 +282,19 @@ class Pipeline:
             self._objects_last_id = turn.about["id"]
             await self._checkpoint_if_due()
 
+    def _close(self, turn: Turn, lane: Lane, index: int) -> None:
+        """Note what is wrong with a list, once: before a checkpoint can find the turn at its next list."""
+        if index < turn.opened_at:
+            return
+        if lane.error is not None:
+            self.progress.failures += 1
+            self.note(_failure(turn, lane, lane.error))
+        elif turn.about is not None and (disagreement := _disagreement(turn.about, lane)):
+            self.note(disagreement)
+        if turn.about is None:
+            self.counts[lane.resource.path] = lane.count
+
     async def _end(self, turn: Turn) -> None:
-        for lane in turn.lanes:
-            if lane.error is not None:
-                self.progress.failures += 1
-                self.note(_failure(turn, lane, lane.error))
-            elif turn.about is not None and (disagreement := _disagreement(turn.about, lane)):
-                self.note(disagreement)
-            if turn.about is None:
-                self.counts[lane.resource.path] = lane.count
         self._turn = None
         self._room.release()
         if turn.about is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from harvester.demo import DemoRegistry, Fault
+from harvester.demo import DemoRegistry, Fault, SoftDeleteFile, records
 from harvester.dump import Disk, partials, published, verify
 from harvester.dump.journal import read_journal
 from harvester.dump.lock import Lock
@@ -214,3 +214,26 @@ async def test_one_member_or_frame_a_checkpoint_and_read_whole_by_the_usual_tool
     frames = (zst.path / "files.ndjson.zst").read_bytes()
     assert zstandard.ZstdDecompressor().stream_reader(frames, read_across_frames=True).read() == held["files"]
     assert frames.count(b"\x28\xb5\x2f\xfd") > 1
+
+
+async def test_a_failure_noted_before_the_checkpoint_is_not_forgotten_by_the_next_run(
+    small: Path, tmp_path: Path
+) -> None:
+    """The files of an object fail, the run stops among its events: the hole must still be known afterwards."""
+    number = max(records(small, "objects"), key=lambda row: row["file_count"])["id"]
+    async with DemoRegistry(small) as registry:
+        for row in records(small, "files"):  # deleted files are in no count that could give the hole away
+            if row["intellectual_object_id"] == number and row["state"] == "A":
+                await registry.changes.apply(SoftDeleteFile(row["id"]))
+        whole = as_held(small)
+        registry.add_fault(Fault("truncated", path=f"/files?intellectual_object_id={number}&", times=None))
+        registry.add_fault(fatal(2, path=f"/events?intellectual_object_id={number}&"))
+        options: dict[str, Any] = {"checkpoint_bytes": 500, "per_page": 5, "retry_budget": 0.0, "concurrency": 1}
+        with pytest.raises(RequestError):
+            await harvested(registry, tmp_path / "out", **options)
+        outcome = await harvested(registry, tmp_path / "out", **options)
+        assert not outcome.manifest.complete
+        assert [failure.object for failure in outcome.manifest.failures] == [number]
+        registry.clear_faults()
+        outcome = await resumed(registry, tmp_path / "out", **options)
+    assert difference(as_dumped(outcome), whole) is None
