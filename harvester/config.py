@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -76,7 +76,7 @@ def _concurrency(value: object) -> object:
     raise ValueError("must be auto, or a whole number from 1 to 256")
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
 
@@ -148,11 +148,18 @@ class Settings(BaseSettings):
             raise ValueError("must be the login e-mail address, without spaces")
         return value
 
+    @field_validator("max_concurrency")
+    @classmethod
+    def _max_concurrency(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("min_concurrency", 1):
+            raise ValueError("must not be below min_concurrency")
+        return value
+
     @property
     def most_in_flight(self) -> int:
         """Requests that may ever be in flight at once."""
         if self.concurrency == "auto":
-            return max(self.min_concurrency, self.max_concurrency)
+            return self.max_concurrency
         return self.concurrency
 
     @property
@@ -208,6 +215,19 @@ def load_settings(
     raise explained
 
 
+def given_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings of these values and the defaults alone, whatever the environment and the user's file say."""
+
+    class Given(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: Any, **sources: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (sources["init_settings"],)
+
+    return Given(**values)
+
+
 def config_file(asked: Path | None) -> Path | None:
     """The file settings are read from: the one asked for, else ./config.toml, else the user's, else None."""
     named = asked or (Path(os.environ["HARVESTER_CONFIG"]) if os.environ.get("HARVESTER_CONFIG") else None)
@@ -218,7 +238,14 @@ def config_file(asked: Path | None) -> Path | None:
         return named
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     candidates = (Path("config.toml"), base / "harvester" / "config.toml")
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a directory on the way may not be looked into
+        return False
 
 
 def credentials(settings: Settings) -> Credentials:
@@ -365,7 +392,10 @@ def _refer_to_file(path: Path, values: dict[str, Any], places: Mapping[str, str]
     for key in ("api_key_file", "output"):
         value = values.get(key)
         if isinstance(value, str) and places[key].startswith(str(path)):
-            values[key] = path.parent / Path(value).expanduser()
+            try:
+                values[key] = path.parent / Path(value).expanduser()
+            except RuntimeError:
+                raise ConfigError(f"{key} names the home of nobody known", place=places[key]) from None
 
 
 def _parse(path: Path) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ HarvesterError
 │   └── DumpDamagedError   what is on disk is not what was written
 └── RegistryError          an answer of the Registry, or the lack of one
     ├── AuthError          the credentials are refused
+    │   └── DeniedError    they are good, but not for what was asked
     ├── RequestError       our question was wrong: never retried
     ├── NotFoundError      there is no such record
     ├── TransientError     expected to pass: the only one that is retried as a matter of course
@@ -76,7 +77,11 @@ class RegistryError(HarvesterError):
 
 
 class AuthError(RegistryError):
-    """The credentials are refused (401), or may not see what was asked for (403)."""
+    """The credentials are refused (401)."""
+
+
+class DeniedError(AuthError):
+    """The credentials are accepted, but may not see what was asked for, or not any more (403)."""
 
 
 class RequestError(RegistryError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
 
 from harvester.cli import demo, harvest, plan, verify
-from harvester.cli.exits import COMPLETE, FAILED, USAGE, exit_code, explain
+from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import err
 from harvester.cli.text import one_line
@@ -20,7 +21,6 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     name="harvester",
     help="Full-collection inventories from the APTrust Registry, as NDJSON that can be believed.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,7 +50,7 @@ app.command("demo")(demo.demo_command)
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False)
     except HarvesterError as error:
         err(f"harvester: {explain(error)}")
         return exit_code(error)
@@ -59,12 +59,18 @@ def run(arguments: list[str]) -> int:
         return interrupted.exit_code
     except typer.Abort:
         return FAILED
-    except BrokenPipeError:
-        # Whoever read our stdout has gone. Python would complain again when it flushes at exit.
+    except KeyboardInterrupt:
+        return INTERRUPTED + signal.SIGINT
+    except OSError as error:
+        # Python would complain again about stdout when it flushes at exit.
         sys.stdout = None
+        if not isinstance(error, BrokenPipeError):  # whoever read our stdout has gone, and knows it
+            err(f"harvester: {one_line(error.strerror or str(error))}: stdout, or {error.filename or 'a file'}")
         return FAILED
     except UsageError as error:
         err(f"harvester: {one_line(_words(error))}; see {_command_path(error)} --help")
+        return USAGE
+    if not arguments:
         return USAGE
     return code if isinstance(code, int) else COMPLETE
 

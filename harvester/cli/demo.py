@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +14,12 @@ from harvester.cli import options
 from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
 from harvester.cli.harvest import report
 from harvester.cli.running import Interrupted, run
-from harvester.cli.terminal import Terminal
+from harvester.cli.terminal import Terminal, print_path
 from harvester.cli.text import number
-from harvester.config import credentials, load_settings
+from harvester.config import credentials, given_settings
 from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
 from harvester.dump import verify
+from harvester.errors import ConfigError
 from harvester.harvest import Outcome, Progress, Scope, harvest
 from harvester.registry import RegistryClient
 
@@ -44,12 +46,17 @@ def demo_command(
         database = Path(directory) / "registry.sqlite"
         terminal.say(f"making a collection of {number(objects)} intellectual objects")
         build(database, CollectionSpec(objects=objects))
-        if not serve:
-            return run(_demonstrate(database, port, output, terminal))
         try:
+            if not serve:
+                return run(_demonstrate(database, port, output, terminal))
             run(_serve(database, port))
         except Interrupted:
-            return COMPLETE
+            if not serve:
+                raise
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise ConfigError(f"{port} is in use", place="--port", mend="choose another, or 0 for a free one") from None
     return COMPLETE
 
 
@@ -58,7 +65,7 @@ async def _demonstrate(database: Path, port: int, output: Path, terminal: Termin
     async with DemoRegistry(database, port=port) as registry:
         terminal.say(f"serving it at {registry.url}, and harvesting it over HTTP")
         flags = {"registry_url": registry.url, "email": EMAIL, "api_key": API_KEY, "rate": RATE, "output": output}
-        settings = load_settings(flags)
+        settings = given_settings(flags)
         scope = Scope.parse(settings.resources)
         async with RegistryClient(settings, credentials(settings)) as client, terminal.showing(progress):
             outcome = await harvest(client, scope, progress=progress)
@@ -78,7 +85,7 @@ def _conclude(outcome: Outcome, terminal: Terminal) -> int:
     terminal.say("look at:  manifest.json   what was harvested, from where, and the proof that it is everything")
     terminal.say("          objects.ndjson  one intellectual object a line, just as the Registry gave it")
     terminal.say("          files.ndjson    every file, grouped by object;  events.ndjson  every premis event likewise")
-    print(outcome.path)
+    print_path(outcome.path)
     return COMPLETE
 
 

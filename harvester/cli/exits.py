@@ -7,6 +7,7 @@ from harvester.errors import (
     AuthError,
     BlockedError,
     ConfigError,
+    DeniedError,
     DumpDamagedError,
     DumpLockedError,
     HarvesterError,
@@ -37,6 +38,7 @@ _CODES: tuple[tuple[type[HarvesterError], int], ...] = (
 )
 
 _MENDS: tuple[tuple[type[HarvesterError], str], ...] = (
+    (DeniedError, "the account may not see what was asked for"),
     (AuthError, "check the e-mail address and the API key; keys of the demo and the production Registry differ"),
     (MaintenanceError, "run it again later, or raise maintenance_patience"),
     (TransientError, "run it again later, or raise retry_budget"),

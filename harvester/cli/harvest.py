@@ -13,9 +13,9 @@ from harvester.cli import options
 from harvester.cli.exits import COMPLETE, INCOMPLETE, exit_code, explain
 from harvester.cli.plan import announcement, comparison
 from harvester.cli.running import Interrupted, run
-from harvester.cli.terminal import Terminal, print_json
+from harvester.cli.terminal import Terminal, print_json, print_path, text_of
 from harvester.cli.text import duration, number
-from harvester.config import Settings, credentials, load_settings
+from harvester.config import Credentials, Settings, credentials, load_settings
 from harvester.dump import Manifest
 from harvester.dump.manifest import Disagreement, Failure
 from harvester.errors import HarvesterError
@@ -123,12 +123,13 @@ def _carry_out(
 
     progress = Progress(on_plan=announce)
 
-    async def working(settings: Settings) -> Outcome:
-        async with RegistryClient(settings, credentials(settings)) as client, terminal.showing(progress):
+    async def working(settings: Settings, account: Credentials) -> Outcome:
+        async with RegistryClient(settings, account) as client, terminal.showing(progress):
             return await work(client, progress)
 
     try:
-        outcome = run(working(read_settings()))
+        settings = read_settings()
+        outcome = run(working(settings, credentials(settings)))
     except HarvesterError as error:
         if json:
             print_json({"complete": False, "error": explain(error), "exit_code": exit_code(error)})
@@ -143,7 +144,7 @@ def _carry_out(
     if json:
         print_json(summary(outcome, code))
     elif outcome.published:
-        print(outcome.path)
+        print_path(outcome.path)
     return code
 
 
@@ -158,7 +159,10 @@ def report(outcome: Outcome) -> list[str]:
         said.append(f"{number(len(went.corrected))} intellectual objects were asked for again at the end")
     said += [f"missing: {line}" for line in missing(manifest)]
     if not manifest.complete and not outcome.published:
-        said.append(f"incomplete: it stays in {path}, unpublished; harvester resume asks for what is missing")
+        mend = "harvester resume asks for what is missing"
+        if not {"files", "events"}.isdisjoint(manifest.reconciliation.short_walks):
+            mend = "harvester harvest --fresh --strategy per-object asks object by object"
+        said.append(f"incomplete: it stays in {path}, unpublished; {mend}")
     elif not manifest.complete:
         said.append("incomplete, and published as that: manifest.json says what is missing")
     return said
@@ -192,7 +196,7 @@ def summary(outcome: Outcome, code: int) -> dict[str, Any]:
     """The one JSON object of --json."""
     manifest = outcome.manifest
     return {
-        "path": str(outcome.path),
+        "path": text_of(outcome.path),
         "published": outcome.published,
         "complete": manifest.complete,
         "exit_code": code,

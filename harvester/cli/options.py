@@ -29,7 +29,7 @@ Output = Annotated[Path | None, typer.Option(help="Directory the dump is made in
 Resources = Annotated[
     str | None, typer.Option(help="objects,files,events,items,checksums,deletions,alerts.", metavar="NAMES")
 ]
-Concurrency = Annotated[int | None, typer.Option(help="Requests in flight, at most.", metavar="N")]
+Concurrency = Annotated[str | None, typer.Option(help="Requests in flight: a number, or auto.", metavar="N")]
 Rate = Annotated[float | None, typer.Option(help="Requests a second, at most.", metavar="N")]
 PerPage = Annotated[int | None, typer.Option(help="Rows a request, 1 to 1000.", metavar="N")]
 Strategy = Annotated[str | None, typer.Option(help="auto, per-object or sweep.", metavar="NAME")]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,13 +32,28 @@ LIVE_EVERY = 0.25
 
 
 def err(line: str) -> None:
-    """One line to stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """One line to stderr. A log that is full must not stop the harvest it is about."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def print_path(path: Path) -> None:
+    """A path to stdout, in the very bytes the file system knows it by."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object to stdout."""
-    print(orjson.dumps(content).decode(), flush=True)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(content) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def text_of(path: Path) -> str:
+    """A path as JSON can hold it: bytes that are no UTF-8 become visible escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def print_table(table: Table) -> None:
@@ -49,7 +66,7 @@ class Terminal:
 
     def __init__(self, *, verbose: int, quiet: bool) -> None:
         self.quiet = quiet
-        self.console = Console(file=sys.stderr, stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console = Console(file=sys.stderr, stderr=True, markup=False, highlight=False, emoji=False)
         self.live = self.console.is_terminal and not quiet and not self.console.is_dumb_terminal
         level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         handler = _Handler(self._line)
@@ -80,7 +97,7 @@ class Terminal:
 
     def _line(self, text: str) -> None:
         if self.live:
-            self.console.print(Text(text))
+            self.console.print(Text(text), soft_wrap=True)
         else:
             err(text)
 
@@ -146,8 +163,9 @@ def block(progress: Progress) -> Group:
     )
     rows = "   ".join(f"{name} {number(count)}" for name, count in progress.rows.items() if name != "objects")
     traffic = progress.traffic
-    cost = (
+    cost = Text(
         f"requests {number(progress.requests)}   rate {_rate(progress)}   retries {traffic.retries}   "
-        f"failures {progress.failures}   received {size(traffic.bytes)}   elapsed {duration(progress.elapsed)}"
+        f"failures {progress.failures}   received {size(traffic.bytes)}   elapsed {duration(progress.elapsed)}",
+        style="dim",
     )
-    return Group(head, Text(rows or progress.state), Text(cost, style="dim"))
+    return Group(head, Text(rows or progress.state), cost)

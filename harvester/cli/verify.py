@@ -11,7 +11,7 @@ import typer
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
 from harvester.cli.running import run
-from harvester.cli.terminal import Terminal, err, print_json
+from harvester.cli.terminal import Terminal, err, print_json, text_of
 from harvester.cli.text import number, one_line, size
 from harvester.config import Settings, credentials, load_settings
 from harvester.dump import Verdict, read_manifest, verify
@@ -107,7 +107,7 @@ def _conclusion(verdict: Verdict) -> str:
 
 def _summary(verdict: Verdict, code: int) -> dict[str, Any]:
     return {
-        "path": str(verdict.directory),
+        "path": text_of(verdict.directory),
         "sound": verdict.sound,
         "complete": verdict.complete,
         "exit_code": code,

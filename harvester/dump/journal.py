@@ -104,6 +104,8 @@ def read_journal(directory: Path) -> JournalState:
                     torn = error
     except FileNotFoundError:
         state = None
+    except OSError as error:
+        raise DumpError(error.strerror or str(error), place=str(path)) from None
     if state is None:
         raise DumpError(
             "no journal, so there is nothing to go on from", place=str(directory), mend="start over with --fresh"

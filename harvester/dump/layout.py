@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harvester.dump.codec import Codec
+from harvester.errors import DumpError
 
 MANIFEST = "manifest.json"
 CHECKSUMS = "SHA256SUMS"
@@ -60,17 +61,21 @@ def data_file(stem: str, codec: Codec) -> str:
 
 def published(output: Path) -> list[Path]:
     """The published dumps of an output directory, the newest last."""
-    if not output.is_dir():
-        return []
-    found = (path for path in output.iterdir() if _NAME.fullmatch(path.name) and (path / MANIFEST).is_file())
+    found = (path for path in _entries(output) if _NAME.fullmatch(path.name) and (path / MANIFEST).is_file())
     return sorted(found, key=_age)
 
 
 def partials(output: Path) -> list[Path]:
     """The dumps being made, or left unfinished, in an output directory; the newest last."""
-    if not output.is_dir():
-        return []
-    return sorted((path for path in output.iterdir() if is_partial(path)), key=_age)
+    return sorted((path for path in _entries(output) if is_partial(path)), key=_age)
+
+
+def _entries(output: Path) -> list[Path]:
+    try:
+        return list(output.iterdir()) if output.is_dir() else []
+    except OSError as error:
+        mend = "choose another directory with --output"
+        raise DumpError(error.strerror or str(error), place=str(output), mend=mend) from None
 
 
 def _age(path: Path) -> tuple[str, int]:

@@ -74,3 +74,5 @@ def _first_line(journal: Path) -> bool:
             return lines.readline().endswith(b"\n")
     except FileNotFoundError:
         return False
+    except OSError:
+        return True  # unreadable is not empty

@@ -253,6 +253,8 @@ def point_to_newest(output: Path, disk: Disk) -> None:
     """
     dumps = layout.published(output)
     link = output / layout.LATEST
+    if link.is_dir() and not link.is_symlink():
+        return  # somebody else's directory of that name is left alone
     for dump in dumps:
         if (dump / layout.LOCK).exists():
             with disk_errors(dump):

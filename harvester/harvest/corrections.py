@@ -64,9 +64,13 @@ class Findings:
             noted[_subject(note)].append(note)
         subjects: list[int | str] = [*take.why, *take.lists]
         for subject in subjects:
+            failures = [note for note in noted[subject] if note["kind"] == "failure"]
             if not any(note["kind"] in ("failure", "gone") for note in noted[subject]):
                 self._chosen[subject] = len(self._takes) - 1
                 self._wrong[subject] = noted[subject]
+            elif not self._wrong[subject]:
+                # Nothing was known against it but that it changed, or was missed: that is still so.
+                self._wrong[subject] = failures
 
     @property
     def wrong(self) -> Mapping[int | str, Sequence[Note]]:

@@ -31,7 +31,11 @@ async def walk_merged(
         heads = [await queue.get() for queue in queues]
         while limit := min((page.last_id for page in heads if page is not None), default=0):
             ready = [[row for row in page.rows if row["id"] <= limit] for page in heads if page is not None]
-            rows = [row for row in merge(*ready, key=lambda row: row["id"]) if row["id"] > after_id]
+            rows = []
+            for row in merge(*ready, key=lambda row: row["id"]):
+                if row["id"] > after_id:  # a row that changed halves meanwhile is in both
+                    rows.append(row)
+                    after_id = row["id"]
             if rows:
                 await take(rows)
             for index, page in enumerate(heads):

@@ -12,11 +12,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from harvester.dump import Codec, DumpWriter, JournalState
-from harvester.errors import NotFoundError, ProtocolError, RegistryError, TransientError
+from harvester.errors import DeniedError, DumpError, NotFoundError, ProtocolError, RegistryError, TransientError
 from harvester.harvest.batch import Batch, batch_of, check_parent, encode
 from harvester.harvest.halves import walk_merged
 from harvester.harvest.order import Budget, Lane, Turn
@@ -97,7 +98,8 @@ class Pipeline:
             await self._checkpoint()
         except BaseException as error:
             if self._disk_is_well and self._writer.codec is Codec.NONE:
-                self._writer.checkpoint(self._cursor(), self._new_notes)
+                with suppress(DumpError):  # what stopped the run is the news
+                    self._writer.checkpoint(self._cursor(), self._new_notes)
             raise first_of(error) if isinstance(error, BaseExceptionGroup) else error from None
         finally:
             self._disk_thread.shutdown()
@@ -190,20 +192,19 @@ class Pipeline:
                     start=lane.start,
                 )
         except BaseExceptionGroup as errors:
-            lane.close(await self._own_error(turn, lane, first_of(errors)))
+            lane.close(await self.own_error(first_of(errors), _place(turn, lane)))
         except RegistryError as error:
-            lane.close(await self._own_error(turn, lane, error))
+            lane.close(await self.own_error(error, _place(turn, lane)))
         else:
             lane.close()
 
-    async def _own_error(self, turn: Turn, lane: Lane, error: BaseException) -> RegistryError:
-        """The error, if it concerns this list alone; raises it if it concerns the whole run."""
-        if not isinstance(error, TransientError | ProtocolError | NotFoundError):
+    async def own_error(self, error: BaseException, place: str) -> RegistryError:
+        """The error, if it concerns this list or record alone; raises it if it concerns the whole run."""
+        if not isinstance(error, TransientError | ProtocolError | NotFoundError | DeniedError):
             raise error
-        if isinstance(error, TransientError) and not await self.client.probe():
+        if not isinstance(error, ProtocolError | NotFoundError) and not await self.client.probe():
             raise error
-        whose = f" of intellectual object {turn.about['id']}" if turn.about is not None else ""
-        error.place = error.place or f"{lane.resource.path}{whose}"
+        error.place = error.place or place
         log.warning("%s; recorded, going on", error)
         return error
 
@@ -265,6 +266,9 @@ class Pipeline:
 
     async def _append(self, lane: Lane, batch: Batch) -> None:
         """Write a page, up to the very line after which a checkpoint is due, then on from there."""
+        if batch.size and batch.first_id <= lane.last_id:
+            problem = f"id {batch.first_id} comes after id {lane.last_id}"
+            raise ProtocolError(problem, place=lane.resource.path, mend="run it again")
         rest: Batch | None = batch
         while rest is not None:
             part, rest = rest.cut(self._writer.room)
@@ -390,7 +394,11 @@ class AskAgain:
             return await pipeline.client.show(OBJECTS, number)
         except NotFoundError:
             pipeline.note({"kind": "gone", "object": number})
-            return None
+        except RegistryError as error:
+            own = await pipeline.own_error(error, f"intellectual object {number}")
+            note = {"resource": OBJECTS.path, "object": number, "identifier": "", "rows": 0, "error": str(own)}
+            pipeline.note({"kind": "failure", **note})
+        return None
 
 
 Producer = Callable[[Pipeline], Awaitable[None]]
@@ -410,6 +418,11 @@ def _about(record: Record) -> Note:
         if not isinstance(record.get(name), kind):
             raise ProtocolError(f"intellectual object {record['id']} has no usable {name!r}", place="objects")
     return {"id": record["id"], **{name: record[name] for name in wanted}}
+
+
+def _place(turn: Turn, lane: Lane) -> str:
+    whose = f" of intellectual object {turn.about['id']}" if turn.about is not None else ""
+    return f"{lane.resource.path}{whose}"
 
 
 def _snapshot(turn: Turn) -> dict[str, Any]:

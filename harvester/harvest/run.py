@@ -117,7 +117,7 @@ async def resume(client: RegistryClient, directory: Path, *, progress: Progress 
             raise DumpError(
                 f"was begun with {name} {_words(theirs)}, not {_words(ours)}",
                 place=str(found.directory),
-                mend="use the profile it was begun with, or start over with harvester harvest --fresh",
+                mend="use the profile it was begun with",
             )
     return await _Run(client, scope, progress, disk).resume(found)
 
@@ -153,9 +153,24 @@ class _Run:
         codec = Codec(self._client.settings.compression)
         writer = DumpWriter.create(directory, header, self._scope.stems, codec, self._pace, self._disk)
         try:
+            self._give_way(directory, header)
             return await self._finish(writer, JournalState.empty(header))
         finally:
             writer.close()
+
+    def _give_way(self, directory: Path, header: Mapping[str, Any]) -> None:
+        """Of two that began the same harvest in one moment, let the later one stop. Raises DumpLockedError."""
+        identity = {name: header[name] for name in _identity(self._client, self._scope)}
+        for other in partials(directory.parent):
+            if other == directory:
+                return
+            try:
+                recover(other, self._disk)
+            except DumpLockedError:
+                begun_there = header_of(other)
+                if begun_there is None or _is_of(begun_there, identity):
+                    remove(directory, self._disk)
+                    raise
 
     async def resume(self, unfinished: Unfinished) -> Outcome:
         """Go on with a dump that another process had to leave."""
@@ -182,7 +197,8 @@ class _Run:
         made = self._merged(findings, writer) if findings.rounds else writer
         try:
             requests = first.requests()
-            manifest = self._manifest(findings, made, first, horizon, state.header["strategy"], requests, until_then)
+            strategy = SWEEP if first.swept else PER_OBJECT
+            manifest = self._manifest(findings, made, first, horizon, strategy, requests, until_then)
             made.finish(manifest)
             if not (manifest.complete or self._client.settings.allow_incomplete):
                 return Outcome(made.directory, False, manifest)
@@ -192,21 +208,32 @@ class _Run:
 
     async def _first_take(self, writer: DumpWriter, state: JournalState, asked_at: datetime) -> Pipeline:
         """Everything in the scope once, by the strategy the dump was begun with."""
-        progress, strategy = self._progress, state.header["strategy"]
-        pipeline = Pipeline(self._client, writer, self._scope, progress, state, self._spent)
+        pipeline = Pipeline(self._client, writer, self._scope, self._progress, state, self._spent)
         filters = self._scope.object_filters(_horizon(asked_at))
-        if strategy == PER_OBJECT and not pipeline.finished:
-            progress.took_up({path: e.records for path, e in self._extents(state).items()})
-            progress.state = "harvesting"
-            await pipeline.run(WalkScope(filters))
-        elif strategy == SWEEP and not pipeline.finished:
-            await self._sweep(pipeline, writer.directory / SPOOL, filters, asked_at)
-        remove(writer.directory / SPOOL, self._disk)
+        spool = writer.directory / SPOOL
+        if pipeline.finished or (
+            self._sweeps(state, pipeline, spool) and await self._sweep(pipeline, spool, filters, asked_at)
+        ):
+            remove(spool, self._disk)
+            return pipeline
+        remove(spool, self._disk)
+        self._progress.took_up({path: e.records for path, e in self._extents(state).items()})
+        self._progress.state = "harvesting"
+        await pipeline.run(WalkScope(filters))
         return pipeline
+
+    def _sweeps(self, state: JournalState, pipeline: Pipeline, spool: Path) -> bool:
+        """Whether this run sweeps: as the dump was begun, unless told otherwise before anything was committed."""
+        if state.header["strategy"] != SWEEP:
+            return False
+        if pipeline.position.rows:
+            return spool.is_dir()  # else an earlier run has turned to the objects
+        return self._client.settings.strategy != PER_OBJECT
 
     async def _sweep(
         self, pipeline: Pipeline, directory: Path, filters: tuple[Filter, ...], asked_at: datetime
-    ) -> None:
+    ) -> bool:
+        """Sweep, and commit what came. False if some list cannot be had as a whole: then nothing is committed."""
         if begun(directory, self._disk) is None:
             spool, state = Spool.create(directory, {}, self._disk), JournalState.empty({})
         else:
@@ -225,10 +252,18 @@ class _Run:
             )
             if not sweeping.finished:
                 self._progress.state = "sweeping"
-                await sweeping.run()
+                try:
+                    await sweeping.run()
+                except (TransientError, ProtocolError) as error:
+                    if isinstance(error, TransientError) and not await self._client.probe():
+                        raise
+                    log.warning("%s; going on object by object", error)
+                    self._progress.rows.clear()
+                    return False
             self._progress.state = "sorting"
             self._progress.rows.clear()
             await pipeline.run(FromSpool(spool, sweeping.objects_count, sweeping.expected))
+            return True
         finally:
             spool.close()
 
@@ -298,8 +333,12 @@ class _Run:
         return found
 
     async def _missed(self, writer: DumpWriter, first: Pipeline, asked_at: datetime) -> dict[int, Why]:
-        """The objects that the Registry has and the walk did not meet, if its count says that there are such."""
-        if first.position.rows >= first.counts[OBJECTS.path]:
+        """The objects that the Registry has and the walk did not meet.
+
+        Looked for if its count says that there are such, and if one that left the scope may have been made up
+        for, in number, by one that joined it.
+        """
+        if first.position.rows >= first.counts[OBJECTS.path] and not self._scope.may_be_left:
             return {}
         found: dict[int, Why] = {}
         here = (record["id"] for _, record in lines_of(writer.directory / f"objects.ndjson{writer.codec.ending}"))

@@ -54,6 +54,11 @@ class Scope:
         return tuple(r for r in self.resources if r is not OBJECTS and r not in OF_AN_OBJECT)
 
     @property
+    def may_be_left(self) -> bool:
+        """Whether an object can leave the scope, or join it, while it is walked: by another state, size, title…"""
+        return any(name not in ("institution_id", "created_at__gteq", "created_at__lteq") for name, _ in self.filters)
+
+    @property
     def stems(self) -> tuple[str, ...]:
         """The files of the dump."""
         return tuple(r.file_stem for r in self.resources)

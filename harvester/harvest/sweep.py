@@ -10,6 +10,7 @@ checkpoints, reconciliation, the same bytes. Both strategies make one kind of du
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +21,26 @@ from typing import Any
 import orjson
 
 from harvester.dump import Heap, JournalState, Spool
-from harvester.errors import ProtocolError
+from harvester.errors import ProtocolError, TransientError
 from harvester.harvest.batch import Batch
 from harvester.harvest.order import Turn
 from harvester.harvest.pipeline import Pipeline, first_of
 from harvester.harvest.progress import Progress
 from harvester.harvest.scope import Scope
 from harvester.registry import BY_ID, Filter, Page, Record, RegistryClient, Start, walk
-from harvester.registry.resources import EVENTS, FILES, OBJECTS, PARENT_FILTER, Resource
+from harvester.registry.resources import EVENTS, OBJECTS, PARENT_FILTER, Resource
 from harvester.registry.windows import FIRST, LAST, Piece, Sweep, Window, micros
 
 UNDATED = "0001-01-01T00:00:00Z"
 """How the Registry writes a date that is NULL. Such rows are in no window, and first where dates descend."""
 
 LINES_A_BATCH = 1000
+
+LATER = "-later"
+"""Added to the stem of rows dated after the sweep began: they must not make up, in number, for any that are missing."""
+
+LESS = "run it again later; with --strategy per-object only what fails is left out"
+"""What can be done about a list that the Registry cannot give."""
 
 
 class Sweeping:
@@ -62,6 +69,7 @@ class Sweeping:
         self._per_page = client.settings.per_page
         self._heap = Heap()
         self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._disk_is_well = True
         self._spooling = asyncio.Lock()
         self._objects = Start(*cursor.get("objects", (0, 0)))
         self.objects_count: int = cursor.get("objects_count", 0)
@@ -69,11 +77,15 @@ class Sweeping:
         # By list and part of it: each part is counted once, by the first answer that holds all of it.
         self._counted: dict[str, dict[str, int]] = {path: dict(n) for path, n in cursor.get("counted", {}).items()}
         self._undated_done: list[str] = list(cursor.get("undated_done", []))
-        now = micros(asked_at)
+        now = micros(asked_at.replace(microsecond=999_999))
+        self._second = asked_at.strftime("%Y-%m-%dT%H:%M:%S")
         begin = [Window(r, *ends) for r in scope.of_an_object for ends in ((FIRST, now), (now + 1, LAST))]
-        self._whole = {window for window in begin if window.resource is FILES}
+        self._whole = {window for window in begin if window.until == now}
         windows = [Window.of_json(window) for window in cursor["windows"]] if "windows" in cursor else begin
         pieces = [Piece(Window.of_json(window), page, count) for window, page, count in cursor.get("pieces", [])]
+        if cursor.get("per_page") != self._per_page:  # the numbers of pages mean something else now
+            windows += dict.fromkeys(piece.window for piece in pieces)
+            pieces = []
         self._sweep = Sweep(
             self._window_page,
             self._take,
@@ -85,7 +97,7 @@ class Sweeping:
         self.finished: bool = cursor.get("finished", False)
 
     async def run(self) -> None:
-        """Sweep to the end. Raises what stopped it: the spool is then good up to its last checkpoint."""
+        """Sweep to the end. Raises what stopped it. Unless that is the disk, the spool then has all that came."""
         try:
             if not self._objects_done:
                 await self._walk_objects()
@@ -95,8 +107,13 @@ class Sweeping:
             await self._sweep.run()
             self.finished = True
             await self._checkpoint()
-        except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
+        except BaseException as error:
+            if self._disk_is_well:
+                self._spool.checkpoint(self._heap, self._cursor())
+            first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
+            if isinstance(first, TransientError | ProtocolError) and self._objects_done:
+                first.mend = first.mend or LESS
+            raise first from None
         finally:
             self._disk_thread.shutdown()
 
@@ -122,7 +139,7 @@ class Sweeping:
         self._objects_done = True
 
     async def _take_undated(self, value: str) -> None:
-        """The events of one half of the partition that have no date, and how many that half has in all."""
+        """The events without a date in one half of the partition."""
         filters = ((EVENTS.partition, value),)
         sort, number, undated = (f"{EVENTS.time_field}__desc", "id__asc"), 0, self._per_page
         while undated == self._per_page:
@@ -130,9 +147,9 @@ class Sweeping:
             page = await self._client.page(EVENTS, filters=filters, sort=sort, page=number, per_page=self._per_page)
             rows = [row for row in page.rows if row.get(EVENTS.time_field) == UNDATED]
             undated = len(rows)
-            self._count(EVENTS, f"{EVENTS.partition}={value}", page.count)
             if undated < self._per_page:
                 self._undated_done.append(value)
+                self._count(EVENTS, f"{EVENTS.partition}={value}", (number - 1) * self._per_page + undated)
             await self._take(EVENTS, rows)
 
     async def _window_page(self, window: Window, number: int) -> Page:
@@ -140,7 +157,7 @@ class Sweeping:
             window.resource, filters=window.filters, sort=window.sort, page=number, per_page=self._per_page
         )
         if window in self._whole:
-            self._count(window.resource, str(window.since), page.count)
+            self._count(window.resource, "dated", page.count)
         return page
 
     def _count(self, resource: Resource, part: str, count: int) -> None:
@@ -148,7 +165,7 @@ class Sweeping:
 
     @property
     def expected(self) -> dict[str, int]:
-        """Rows by list, as the Registry counted them exactly when the sweep began."""
+        """Rows by list that there were when the sweep began: the Registry's exact counts, and those without a date."""
         return {path: sum(parts.values()) for path, parts in self._counted.items()}
 
     async def _take(self, resource: Resource, rows: Sequence[Record]) -> None:
@@ -158,11 +175,17 @@ class Sweeping:
             parent = row["id"] if resource is OBJECTS else row.get(PARENT_FILTER)
             if type(parent) is not int or parent < 0:
                 raise ProtocolError(f"{resource.path} {row['id']} has no usable {PARENT_FILTER!r}")
-            heap.add(stem, parent, row["id"], orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            moment = row.get(resource.time_field)
+            if type(moment) is not str:
+                raise ProtocolError(f"{resource.path} {row['id']} has no usable {resource.time_field!r}")
+            is_later = resource is not OBJECTS and moment[:19] > self._second
+            line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+            heap.add(stem + LATER if is_later else stem, parent, row["id"], line)
         self._progress.rows[resource.path] += len(rows)
         if self._heap.size >= self._spool_bytes:
             async with self._spooling:
-                if self._heap.size >= self._spool_bytes:
+                # After a checkpoint that failed, another one must not speak of what came after it.
+                if self._heap.size >= self._spool_bytes and self._disk_is_well:
                     await self._checkpoint()
 
     async def _checkpoint(self) -> None:
@@ -175,6 +198,8 @@ class Sweeping:
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
+        finally:
+            self._disk_is_well = running.done() and not running.cancelled() and running.exception() is None
 
     def _cursor(self) -> dict[str, Any]:
         windows, pieces = self._sweep.open
@@ -185,6 +210,7 @@ class Sweeping:
             "counted": self._counted,
             "undated_done": self._undated_done,
             "windows": [window.as_json() for window in windows],
+            "per_page": self._per_page,
             "pieces": [[piece.window.as_json(), piece.page, piece.count] for piece in pieces],
             "requests": self.requests(),
             "finished": self.finished,
@@ -221,9 +247,11 @@ class FromSpool:
             else:
                 for child in children:
                     child.pass_over(number)
+                await asyncio.sleep(0)
         for child in children:
             path = child.resource.path
-            pipeline.swept[path] = [self._expected.get(path, 0), child.outside()]
+            outside = child.outside()
+            pipeline.swept[path] = [self._expected.get(path, 0) + child.later, outside]
 
     async def _fill(self, pipeline: Pipeline, turn: Turn, children: Sequence[_Children]) -> None:
         """Line up an object and hand its rows to the commit, in pieces the budget allows."""
@@ -243,7 +271,12 @@ class _Children:
 
     def __init__(self, spool: Spool, resource: Resource) -> None:
         self.resource = resource
-        self._lines = spool.read(resource.file_stem)
+        self.later = 0
+        """Rows so far that belong to an object and are dated after the sweep began."""
+        stem = resource.file_stem
+        self._lines = heapq.merge(
+            ((*line, 0) for line in spool.read(stem)), ((*line, 1) for line in spool.read(stem + LATER))
+        )
         self._head = next(self._lines, None)
         self._outside = 0
 
@@ -265,18 +298,20 @@ class _Children:
             pass
 
     def outside(self) -> int:
-        """Read to the end; returns how many rows belong to objects that were not asked for."""
+        """Read to the end; returns how many rows that were there at first belong to objects not asked for."""
         while self._head is not None:
+            self._outside += 1 - self._head[3]
             self._advance()
-            self._outside += 1
         return self._outside
 
     def _rows(self, parent: int) -> Iterator[tuple[int, bytes]]:
         while self._head is not None and self._head[0] <= parent:
+            _, number, line, later = self._head
             if self._head[0] == parent:
-                yield self._head[1:]
+                self.later += later
+                yield number, line
             else:
-                self._outside += 1
+                self._outside += 1 - later
             self._advance()
 
     def _advance(self) -> None:

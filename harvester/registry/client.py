@@ -28,6 +28,7 @@ from harvester.config import Credentials, Settings
 from harvester.errors import (
     AuthError,
     BlockedError,
+    DeniedError,
     MaintenanceError,
     NotFoundError,
     ProtocolError,
@@ -54,6 +55,9 @@ SMALLEST_PAGE = 100
 """Rows of a page that is not cut any further when it does not come in time."""
 
 MOST_STITCHES = 12
+
+CUT_PAGES = 10
+"""After so many pages that came in pieces, pieces of twice the size are tried again."""
 
 OVERLOADED = frozenset({0, 429, 500, 503, 504, 520, 522, 524})
 """Statuses that mean too much at once; 500 is the Registry's `pg: connection pool timeout`, 0 no answer at all."""
@@ -140,14 +144,16 @@ class RegistryClient:
         self._base = settings.registry_url
         self._prefix = f"/member-api/{settings.registry_api_version}"
         self._session: aiohttp.ClientSession | None = None
+        self._refusal: TransientError | MaintenanceError | None = None
         self._last_success: float | None = None
         self._patience = Patience(transient=settings.retry_budget, maintenance=settings.maintenance_patience)
         self._fetch = patiently(self._attempt, self._patience, before_wait=self._before_wait)
         self._fetch_large = patiently(
             self._attempt, self._patience, before_wait=self._before_wait, except_for=(SlowError,)
         )
-        # Into how many requests a page is cut, for the lists whose pages did not come in time.
-        self._cuts: dict[tuple[str, Sequence[Filter], Sequence[str]], int] = {}
+        # Into how many requests a page is cut, by list and sort, where pages did not come in time.
+        self._cuts: dict[tuple[str, Sequence[str]], int] = {}
+        self._since_cut: Counter[tuple[str, Sequence[str]]] = Counter()
 
     async def __aenter__(self) -> Self:
         settings = self.settings
@@ -192,7 +198,7 @@ class RegistryClient:
         those that follow it in its list. Raises the errors of `harvester.errors.RegistryError`;
         TransientError only after every retry.
         """
-        key = (resource.path, tuple(filters), tuple(sort))
+        key = (resource.path, tuple(sort))
         for _ in range(MOST_STITCHES):
             cuts = self._cuts.get(key, 1) if per_page % self._cuts.get(key, 1) == 0 else 1
             try:
@@ -201,11 +207,20 @@ class RegistryClient:
                 if not _may_be_cut(per_page // cuts):
                     raise
                 log.info("%s; asking for smaller pages", error)
-                self._cuts[key] = 2 * cuts
+                self._cuts[key], self._since_cut[key] = 2 * cuts, 0
                 continue
             if stitched is not None:
+                self._let_grow(key)
                 return stitched
         raise ProtocolError(f"{resource.path}: rows keep leaving the list while it is read", mend="run it again later")
+
+    def _let_grow(self, key: tuple[str, Sequence[str]]) -> None:
+        """After some pages that came in pieces, try larger pieces: it may have been the network's fault."""
+        if key in self._cuts:
+            self._since_cut[key] += 1
+            if self._since_cut[key] >= CUT_PAGES:
+                self._since_cut[key] = 0
+                self._cuts[key] = max(1, self._cuts[key] // 2)
 
     async def _stitched(
         self,
@@ -225,7 +240,8 @@ class RegistryClient:
             part = await self._one_page(resource, filters, sort, number, size)
             if part.exact and part.count < whole.count:
                 return None
-            whole = replace(part, rows=[*whole.rows, *part.rows])
+            seen = {row["id"] for row in whole.rows}  # a row that joined the list has moved the others on
+            whole = replace(part, rows=[*whole.rows, *(row for row in part.rows if row["id"] not in seen)])
         return whole
 
     async def _one_page(
@@ -290,6 +306,8 @@ class RegistryClient:
 
         JSON that has none of `keys` is no answer of the Registry.
         """
+        if self._refusal is not None:
+            raise self._refusal
         async with self.throttle:
             self.traffic.requests[resource] += 1
             started = time.monotonic()
@@ -298,8 +316,12 @@ class RegistryClient:
                 content = self._judge(answer, keys)
             except (TransientError, MaintenanceError) as error:
                 asked = error.retry_after or 0
-                if asked <= self._patience.with_(error):  # else it is given up, and must not hold up what comes after
+                if asked <= self._patience.with_(error):
                     self.throttle.pause(asked)
+                else:
+                    # Nobody asks any more: the server wants to be left alone for longer than there is patience.
+                    error.mend = f"the Registry asks to be left alone for {asked:.0f} s; run it again then"
+                    self._refusal = error
                 if isinstance(error, TransientError) and error.status in OVERLOADED:
                     self.throttle.congested()
                 raise
@@ -402,7 +424,7 @@ class RegistryClient:
             problem = "credentials accepted before are refused now, which is what a database outage looks like"
             raise TransientError(problem, retry_after=answer.retry_after, **where)
         if status == 403 and content is not None:
-            raise AuthError(said or "access is denied", **where)
+            raise DeniedError(said or "access is denied", **where)
         if status == 404 and content is not None:
             raise NotFoundError(said or "no such record", **where)
         if status == 503 and "maintenance" in said.lower():

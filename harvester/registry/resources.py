@@ -219,7 +219,7 @@ def _fits(kind: Kind, value: str) -> bool:
         return value in ("true", "false")
     if kind is Kind.TIME:
         return parse_time(value) is not None
-    return "\0" not in value
+    return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)

@@ -32,8 +32,8 @@ def micros(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-FIRST = micros(datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC))
-"""Just after `0001-01-01T00:00:00Z`, which stands for NULL: rows without a time are in no window."""
+FIRST = micros(datetime(1, 1, 1, tzinfo=UTC))
+"""The first instant there is. It is also how the Registry writes NULL, but a NULL is in no window."""
 LAST = micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 
 PAGE_SECONDS = 0.095
@@ -45,8 +45,14 @@ TAIL = 3
 WORTH_SPLITTING = 6
 """Pages a window must have left for an idle lane to take over a part of it: each split costs half a page."""
 
+LARGE = 32
+"""Pages of a window that is cut even if no lane is idle: for each page the Registry counts all rows of the window."""
+
+GIANT = 3
+"""Pages of one instant, received, after which its window is cut although a page must then be asked for twice."""
+
 MOST_REPEATS = 5
-"""How often a walk goes back because rows have left its window under it."""
+"""How often a walk goes back without having got on in between, because rows have moved in its window under it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Window:
         return cls(RESOURCES[content[0]], content[1], content[2])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """One page of a window that had `count` rows when it was ordered."""
 
@@ -87,29 +93,37 @@ class Piece:
     count: int
 
 
-@dataclass
+@dataclass(eq=False)
 class _Walk:
     """A window being walked: the first `position` of its rows are received.
 
-    `last` is the time of the last of them and `tied` how many at the end share it. `count` is how many rows
-    the window must have if none has left it since, None where that is not known.
+    `last` and `last_id` are of the last of them, and `tied` is how many at the end share its time. `count` is how
+    many rows the window must have if none has left it since, None where that is not known. `left` is a guess then.
+    `cut_at` is what `last` was when its later part was last taken away.
+    A `careful` walk asks for one page after the other: rows have moved when several were asked for at once.
     """
 
     window: Window
+    careful: bool = False
     position: int = 0
     last: int = FIRST - 1
+    last_id: int = 0
     tied: int = 0
     count: int | None = None
     left: int = 0
     first: int = LAST
     received: int = 0
     repeats: int = 0
+    cut_at: int = FIRST - 1
 
-    def begin_anew(self, *, tied: int) -> None:
-        """Let the window begin at the last row's time, of whose rows the first `tied` count as received."""
-        if self.last >= self.window.since:
-            self.window = replace(self.window, since=self.last)
-            self.position = tied
+    def begin_anew(self) -> None:
+        """Let the window begin at the last row's time: of the rows there, the tied ones are received."""
+        self.window = replace(self.window, since=self.last)
+        self.position = self.tied
+
+    def page(self, per_page: int) -> int:
+        """The page to ask for next. Where no count can tell that rows have left, it has the last row once more."""
+        return (self.position if self.count is not None else max(0, self.position - 1)) // per_page + 1
 
 
 Ask = Callable[[Window, int], Awaitable[Page]]
@@ -131,7 +145,8 @@ class Sweep:
     pieces: deque[Piece] = field(default_factory=deque)
     _walks: list[_Walk] = field(default_factory=list)
     _fetching: list[Piece] = field(default_factory=list)
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _moved: set[Window] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Walk all windows to their ends. Raises the first error a lane meets; ProtocolError if rows keep vanishing."""
@@ -157,112 +172,136 @@ class Sweep:
             elif (walk := self._next_walk()) is not None:
                 await self._walk(walk)
             elif self._walks or self._fetching:
-                async with self._changed:
-                    await self._changed.wait()
+                await self._changed.wait()
                 continue
             else:
                 return
-            await self._tell()
+            self._tell()
 
-    async def _tell(self) -> None:
+    def _tell(self) -> None:
         """Wake the lanes that have nothing to do: there may be something now."""
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.set()
+        self._changed.clear()
 
     def _next_walk(self) -> _Walk | None:
-        walk = _Walk(self.windows.popleft()) if self.windows else self._split()
-        if walk is not None:
-            self._walks.append(walk)
+        window = self.windows.popleft() if self.windows else self._take_over()
+        if window is None:
+            return None
+        walk = _Walk(window, careful=window in self._moved)
+        self._walks.append(walk)
         return walk
 
-    def _split(self) -> _Walk | None:
+    def _take_over(self) -> Window | None:
         """The later part of the largest window, taken from whoever walks it; None if none is worth it."""
-        large = [walk for walk in self._walks if walk.received and walk.left >= WORTH_SPLITTING * self.per_page]
+        large = [walk for walk in self._walks if walk.left >= WORTH_SPLITTING * self.per_page]
         for walk in sorted(large, key=lambda walk: -walk.left):
-            middle = _middle(walk)
-            if walk.last <= middle < walk.window.until:
-                later = _Walk(replace(walk.window, since=middle + 1))
-                walk.window = replace(walk.window, until=middle)
-                walk.left //= 2
+            if (later := self._cut(walk)) is not None:
                 return later
         return None
 
+    def _cut(self, walk: _Walk) -> Window | None:
+        """Take the later part away from a walk, which may be waiting for a page; None if it cannot be divided."""
+        # If what remains is still large while one instant fills page after page, the rest may be of that instant.
+        in_vain = walk.cut_at == walk.last and walk.tied >= self.per_page
+        middle = walk.last if in_vain else _middle(walk)
+        if not walk.last <= middle < walk.window.until:
+            return None
+        walk.cut_at = walk.last
+        later = replace(walk.window, since=middle + 1)
+        walk.window = replace(walk.window, until=middle)
+        walk.left, walk.count = walk.left // 2, None
+        return later
+
     async def _walk(self, walk: _Walk) -> None:
-        try:
-            while await self._step(walk):
-                pass
-        finally:
-            self._walks.remove(walk)
+        # A walk that fails stays in the list: what it leaves must stay open.
+        while await self._step(walk):
+            self._tell()
+        self._walks.remove(walk)
 
     async def _step(self, walk: _Walk) -> bool:
         """Ask for one page and give its rows on; returns whether the walk goes on."""
-        window, number = walk.window, walk.position // self.per_page + 1
-        page = await self.ask(window, number)
-        if walk.count is not None and page.count < walk.count and walk.position:
+        if walk.count is None and walk.position:
+            walk.begin_anew()
+        window, count, number = walk.window, walk.count, walk.page(self.per_page)
+        skipped = (number - 1) * self.per_page
+        page = await self._ask(window, number)
+        if self._has_moved(walk, count, page, skipped):
             return self._go_back(walk)
-        seen = (number - 1) * self.per_page + page.size
-        if page.size < self.per_page and page.count > seen:
-            return self._go_back(walk)  # a row appeared between the server's two queries, or it gives less than asked
         rows = page.rows
-        if walk.window.until != window.until:  # an idle lane has taken the later part over meanwhile
+        if walk.window.until != window.until:  # the later part has been taken over meanwhile
             rows = [row for row in rows if _time(row, window.resource) <= walk.window.until]
-        kept = len(rows)
-        fresh = rows[max(0, walk.position - (number - 1) * self.per_page) :]
+        fresh = rows[max(0, walk.position - skipped) :]
+        seen, grown = skipped + page.size, count is not None and page.count > count
         if rows:
-            self._remember(walk, rows, seen)
+            self._remember(walk, rows, seen, grown)
         walk.received += len(fresh)
         walk.left = page.count - seen if walk.window.until == window.until else max(0, walk.left - len(fresh))
-        goes_on = kept == page.size == self.per_page and page.count > seen
+        goes_on = len(rows) == page.size == self.per_page and page.count > seen
         if goes_on:
-            self._choose_next(walk, window, page.count)
+            self._choose_next(walk, window, page.count, grown)
             goes_on = not self._order_rest(walk)
+        if not goes_on:
+            walk.left = 0
         await self._give(window.resource, fresh)
         return goes_on
 
+    def _has_moved(self, walk: _Walk, count: int | None, page: Page, skipped: int) -> bool:
+        """Whether a page shows that offsets do not mean any more what they meant for the pages before it."""
+        if count is not None and page.count < count:
+            return True
+        if page.size < self.per_page and page.count > skipped + page.size:
+            return True  # a row appeared between the server's two queries, or it gives less than asked
+        known = walk.position - skipped
+        if known > 0 and (page.size < known or page.rows[known - 1]["id"] != walk.last_id):
+            return True
+        return page.size > 0 and _time(page.rows[-1], walk.window.resource) < walk.last
+
     def _go_back(self, walk: _Walk) -> bool:
-        """Rows have left the window, so its offsets mean something else now: repeat what shares the last row's time."""
+        """Repeat what shares the last row's time. Without a row received since the last time, only so often."""
         walk.repeats += 1
         if walk.repeats > MOST_REPEATS:
             raise ProtocolError(
                 f"{walk.window.resource.path}: the Registry's rows and its count of them disagree again and again",
                 mend="lower per_page, or report it to APTrust",
             )
-        walk.begin_anew(tied=0)
+        if walk.position:
+            walk.begin_anew()
         walk.position, walk.count = 0, None
         return True
 
-    def _remember(self, walk: _Walk, rows: Sequence[Record], seen: int) -> None:
+    def _remember(self, walk: _Walk, rows: Sequence[Record], seen: int, grown: bool) -> None:
         resource = walk.window.resource
+        first, last = _time(rows[0], resource), _time(rows[-1], resource)
         at_last = rows[-1][resource.time_field]  # equal times are equal texts
         at_the_end = next((n for n, row in enumerate(reversed(rows)) if row[resource.time_field] != at_last), len(rows))
-        last = _time(rows[-1], resource)
         if at_the_end < len(rows):
             walk.tied = at_the_end
         elif walk.window.since == last:
             walk.tied = seen
         else:
             walk.tied = at_the_end + (walk.tied if walk.last == last else 0)
-        walk.first = min(walk.first, _time(rows[0], resource))
-        walk.last, walk.position = last, seen
+        if last > walk.last:
+            walk.repeats = 0
+        walk.first = min(walk.first, first)
+        walk.last, walk.last_id, walk.position = last, rows[-1]["id"], seen
 
-    def _choose_next(self, walk: _Walk, asked: Window, count: int) -> None:
+    def _choose_next(self, walk: _Walk, asked: Window, count: int, grown: bool) -> None:
         """The next page of this window, or a window that begins at the last row's time: what costs less."""
-        if walk.window.until != asked.until:
-            # How many rows are left in the part that remains must be asked for.
-            walk.begin_anew(tied=0)
+        tied_pages, more = divmod(walk.tied, self.per_page)
+        if walk.left >= LARGE * self.per_page and (more or tied_pages >= GIANT) and walk.window.until == asked.until:
+            later = self._cut(walk)
+            if later is not None:
+                self.windows.append(later)
+        if walk.window.until != asked.until or (grown and walk.last > asked.since):
+            # How many rows are left must be asked for; or rows have come in before those on this page, and
+            # `tied` is not to be relied upon.
             walk.count = None
             return
         walk.count = count
-        if walk.tied >= 2 * self.per_page and walk.last < walk.window.until:
-            # An instant that fills pages: it is walked as a window of its own, what follows is another one.
-            self.windows.appendleft(replace(walk.window, since=walk.last + 1))
-            walk.window = replace(walk.window, since=walk.last, until=walk.last)
-            walk.position, walk.count, walk.left = walk.tied, None, 0
-            return
         resource = walk.window.resource
-        if walk.last > walk.window.since and self._price(walk.tied, resource) < self._price(walk.position, resource):
+        if walk.last > asked.since and self._price(walk.tied, resource) < self._price(walk.position, resource):
             walk.count = count - (walk.position - walk.tied)
-            walk.begin_anew(tied=walk.tied)
+            walk.begin_anew()
 
     def _price(self, position: int, resource: Resource) -> float:
         """Seconds of the Registry's that a page from this position wastes: rows skipped, and rows repeated."""
@@ -272,24 +311,40 @@ class Sweep:
     def _order_rest(self, walk: _Walk) -> bool:
         """Leave the rest of a window to whoever is idle, if it is short or of one instant; returns whether so."""
         instant = walk.window.since == walk.window.until
-        if walk.count is None or not (instant or walk.left <= TAIL * self.per_page):
+        if walk.count is None or walk.careful or not (instant or walk.left <= TAIL * self.per_page):
             return False
         pages = range(walk.position // self.per_page + 1, -(-walk.count // self.per_page) + 1)
         self.pieces.extend(Piece(walk.window, page, walk.count) for page in pages)
         return True
 
     async def _fetch(self, piece: Piece) -> None:
-        """Get one page by its number. If rows have left its window, the whole window is walked again."""
-        self._fetching.append(piece)
-        try:
-            page = await self.ask(piece.window, piece.page)
-        except BaseException:
+        """Get one page by its number. If rows have moved in its window, the whole window is walked again."""
+        self._fetching.append(piece)  # one that fails stays in the list: it must stay open
+        window = piece.window
+        page = await self._ask(window, piece.page)
+        if piece in self._fetching:  # else another one has found out already
             self._fetching.remove(piece)
-            raise
-        self._fetching.remove(piece)
-        if page.count < piece.count:
-            self.windows.append(piece.window)
-        await self._give(piece.window.resource, page.rows)
+            # New rows of an instant come after all others: they move nothing.
+            if page.count < piece.count or (page.count > piece.count and window.since < window.until):
+                self._walk_again(window)
+        await self._give(window.resource, page.rows)
+
+    def _walk_again(self, window: Window) -> None:
+        self.pieces = deque(piece for piece in self.pieces if piece.window != window)
+        self._fetching = [piece for piece in self._fetching if piece.window != window]
+        self._moved.add(window)
+        self.windows.append(window)
+
+    async def _ask(self, window: Window, number: int) -> Page:
+        page = await self.ask(window, number)
+        if page.rows:
+            first, last = (_time(row, window.resource) for row in (page.rows[0], page.rows[-1]))
+            if not window.since <= first <= last <= window.until:
+                raise ProtocolError(
+                    f"{window.resource.path}: rows that are out of order, or not of the time asked for",
+                    mend="report it to APTrust; harvest with --strategy per-object meanwhile",
+                )
+        return page
 
     async def _give(self, resource: Resource, rows: Sequence[Record]) -> None:
         if rows:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from harvester.errors import (
     AuthError,
     BlockedError,
+    DeniedError,
     MaintenanceError,
     NotFoundError,
     ProtocolError,
@@ -195,7 +196,7 @@ async def test_401_after_success_is_an_outage() -> None:
         assert len(script.asked) == 4
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, AuthError), (404, NotFoundError)])
+@pytest.mark.parametrize(("status", "kind"), [(403, DeniedError), (404, NotFoundError)])
 @in_jumping_time
 async def test_the_second_shape_of_error_body(status: int, kind: type[RegistryError]) -> None:
     error = await error_of(
@@ -452,12 +453,16 @@ async def test_retry_after_of_maintenance_is_kept_too() -> None:
 
 
 @in_jumping_time
-async def test_a_retry_after_beyond_patience_is_given_up_at_once_and_holds_nobody() -> None:
-    async with scripted(Answer(429, b"", {"Retry-After": "86400"}), rows(1), retry_budget=900) as (client, _):
+async def test_a_retry_after_beyond_patience_is_given_up_at_once_by_everybody() -> None:
+    async with scripted(Answer(429, b"", {"Retry-After": "86400"}), rows(1), retry_budget=900) as (client, script):
         with pytest.raises(TransientError) as raised:
             await page_of(client)
         assert raised.value.retry_after == 86400
-        assert (await page_of(client)).first_id == 1
+        assert "86400 s" in raised.value.mend
+        with pytest.raises(TransientError):
+            await page_of(client)
+        assert not await client.probe()
+        assert len(script.asked) == 1
         assert now() < 1
 
 
