@@ -75,7 +75,7 @@ def _process(*module: str) -> Iterator[str]:
 
 def stats(url: str) -> dict[str, Any]:
     """What a server has seen since the last reset."""
-    with urllib.request.urlopen(f"{url}/demo/stats") as answer:
+    with urllib.request.urlopen(f"{url}/demo/stats", timeout=60) as answer:
         seen: dict[str, Any] = orjson.loads(answer.read())
         return seen
 
@@ -83,7 +83,7 @@ def stats(url: str) -> dict[str, Any]:
 def post(url: str, place: str, content: object = None) -> Any:
     """Turn one of the demo's switches."""
     request = urllib.request.Request(f"{url}/demo/{place}", orjson.dumps(content), method="POST")
-    with urllib.request.urlopen(request) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return orjson.loads(answer.read())
 
 
