@@ -93,7 +93,7 @@ class Spool:
         with disk_errors(self._directory):
             for stem, lines in heap.lines.items():
                 lines.sort()
-                path, note = self._run(stem, [b"".join(lines)])
+                path, note = self._run(stem, lines)
                 self._runs.setdefault(stem, []).append(path)
                 notes.append(note)
             self._record(cursor, notes)
@@ -137,7 +137,7 @@ class Spool:
 
     def _merged(self, runs: Sequence[Path]) -> Iterator[bytes]:
         with ExitStack() as stack:
-            yield from heapq.merge(*(stack.enter_context(path.open("rb", buffering=1 << 16)) for path in runs))
+            yield from heapq.merge(*(stack.enter_context(path.open("rb", buffering=1 << 14)) for path in runs))
 
     def _write(self, name: str, pieces: Iterable[bytes]) -> Path:
         path = self._directory / name

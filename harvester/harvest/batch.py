@@ -30,10 +30,10 @@ class Batch:
     active_bytes: int = 0
 
     @classmethod
-    def of_lines(cls, lines: Sequence[bytes]) -> Batch:
-        """Lines that are encoded already and do not come as one page."""
-        whole = cls(b"".join(lines), len(lines), 0, 0, count=len(lines), exact=False, has_next=False)
-        return whole._facts([orjson.loads(line) for line in lines])
+    def of_lines(cls, resource: Resource, lines: Sequence[bytes], first_id: int, last_id: int) -> Batch:
+        """Lines that are encoded already and do not come as one page; only files are looked into once more."""
+        batch = cls(b"".join(lines), len(lines), first_id, last_id, count=len(lines), exact=False, has_next=False)
+        return batch._facts([orjson.loads(line) for line in lines]) if resource is FILES else batch
 
     def beyond(self, row_id: int) -> Batch:
         """The batch without its rows up to and including this id."""
@@ -46,7 +46,8 @@ class Batch:
             return self, None
         rows = self._rows()
         head = self.lines.count(b"\n", 0, end)
-        return self._of(rows[:head]), self._of(rows[head:])
+        first = replace(self, lines=self.lines[:end], size=head)._facts(rows[:head])
+        return first, replace(self, lines=self.lines[end:], size=self.size - head)._facts(rows[head:])
 
     def _rows(self) -> list[Record]:
         return [orjson.loads(line) for line in self.lines.splitlines()]

@@ -518,18 +518,12 @@ def _why(findings: Findings) -> dict[int, Why]:
 
 
 def _latest_requests(partial: Path, state: JournalState) -> Mapping[str, int]:
-    """The requests spent so far: each checkpoint says it, and the last round's is the latest."""
-    latest: Mapping[str, int] = state.checkpoint.cursor.get("requests", {})
-    number = 1
-    with suppress(DumpError):
-        latest = read_journal(partial / SPOOL).checkpoint.cursor.get("requests", latest)
-    while (directory := _round(partial, number)).is_dir():
-        try:
-            latest = read_journal(directory).checkpoint.cursor.get("requests", latest)
-        except DumpError:
-            break
-        number += 1
-    return latest
+    """The requests spent so far. Every checkpoint of every journal says it: the one that says most is the latest."""
+    cursors = [state.checkpoint.cursor]
+    for directory in (partial / SPOOL, *sorted(partial.glob(f"{CORRECTIONS}-*"))):
+        with suppress(DumpError):
+            cursors.append(read_journal(directory).checkpoint.cursor)
+    return max((cursor.get("requests", {}) for cursor in cursors), key=lambda spent: sum(spent.values()))
 
 
 def _bare(note: Note) -> dict[str, Any]:

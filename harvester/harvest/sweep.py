@@ -182,6 +182,7 @@ class Sweeping:
             line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
             heap.add(stem + LATER if is_later else stem, parent, row["id"], line)
         self._progress.rows[resource.path] += len(rows)
+        del rows  # as Python objects they take five times the memory, and the wait may be long
         if self._heap.size >= self._spool_bytes:
             async with self._spooling:
                 # After a checkpoint that failed, another one must not speak of what came after it.
@@ -254,16 +255,18 @@ class FromSpool:
             pipeline.swept[path] = [self._expected.get(path, 0) + child.later, outside]
 
     async def _fill(self, pipeline: Pipeline, turn: Turn, children: Sequence[_Children]) -> None:
-        """Line up an object and hand its rows to the commit, in pieces the budget allows."""
+        """Line up an object and hand its rows to the commit, one piece ahead: they need not be waited for."""
         assert turn.about is not None
+        for lane in turn.lanes:
+            lane.pages = asyncio.Queue(maxsize=1)
         await pipeline.line_up(turn)
         for lane, child in zip(turn.lanes, children, strict=True):
             lane.count = lane.rows
             for batch in child.of(turn.about["id"], lane.start.last_id):
                 await pipeline.budget.reserve(turn, lane, 0, len(batch.lines))
                 lane.count += batch.size
-                lane.pages.put_nowait(batch)
-            lane.close()
+                await lane.pages.put(batch)
+            await lane.pages.put(None)
 
 
 class _Children:
@@ -283,14 +286,16 @@ class _Children:
     def of(self, parent: int, after: int) -> Iterator[Batch]:
         """The rows of one object with ids above `after`."""
         lines: list[bytes] = []
+        first = last = 0
         for number, line in self._rows(parent):
             if number > after:
                 lines.append(line)
+                first, last = first or number, number
                 if len(lines) == LINES_A_BATCH:
-                    yield Batch.of_lines(lines)
-                    lines = []
+                    yield Batch.of_lines(self.resource, lines, first, last)
+                    lines, first = [], 0
         if lines:
-            yield Batch.of_lines(lines)
+            yield Batch.of_lines(self.resource, lines, first, last)
 
     def pass_over(self, parent: int) -> None:
         """Leave out the rows of an object that is in the dump already."""

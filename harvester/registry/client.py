@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
@@ -537,6 +538,7 @@ def _moment(answer: _Answer) -> datetime:
     return moment
 
 
+@lru_cache(maxsize=4)
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)

@@ -71,6 +71,16 @@ def patiently(
 
     @functools.wraps(attempt)
     async def persistently(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await attempt(*args, **kwargs)
+        except (TransientError, MaintenanceError) as error:
+            failures = [error]
+
+        async def from_the_first_failure_on(*args: P.args, **kwargs: P.kwargs) -> R:
+            if failures:
+                raise failures.pop()
+            return await attempt(*args, **kwargs)
+
         trouble = _Trouble(patience)
         asked_again = backoff.on_exception(
             waits,
@@ -79,7 +89,7 @@ def patiently(
             jitter=trouble.within,
             on_backoff=announce,
             logger=None,
-        )(attempt)
+        )(from_the_first_failure_on)
         return await asked_again(*args, **kwargs)
 
     return persistently

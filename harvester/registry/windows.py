@@ -242,7 +242,9 @@ class Sweep:
             goes_on = not self._order_rest(walk)
         if not goes_on:
             walk.left = 0
-        await self._give(window.resource, fresh)
+        giving = self._give(window.resource, fresh)
+        del page, rows, fresh  # whoever takes them may have to wait, and must not have to hold them
+        await giving
         return goes_on
 
     def _has_moved(self, walk: _Walk, count: int | None, page: Page, skipped: int) -> bool:
@@ -327,7 +329,9 @@ class Sweep:
             # New rows of an instant come after all others: they move nothing.
             if page.count < piece.count or (page.count > piece.count and window.since < window.until):
                 self._walk_again(window)
-        await self._give(window.resource, page.rows)
+        giving = self._give(window.resource, page.rows)
+        del page
+        await giving
 
     def _walk_again(self, window: Window) -> None:
         self.pieces = deque(piece for piece in self.pieces if piece.window != window)
@@ -348,7 +352,9 @@ class Sweep:
 
     async def _give(self, resource: Resource, rows: Sequence[Record]) -> None:
         if rows:
-            await self.take(resource, rows)
+            taking = self.take(resource, rows)
+            del rows
+            await taking
 
 
 def _middle(walk: _Walk) -> int:
