@@ -82,6 +82,12 @@ BAD: list[tuple[str, list[str], dict[str, str], int, str]] = [
     ("filter time", ["harvest", "created_at__gteq=soon"], {}, 2, "created_at__gteq"),
     ("no value", ["harvest", "state"], {}, 2, "state"),
     ("resource", ["harvest", "--resources", "objects,flies"], {}, 2, "flies"),
+    ("no resource", ["harvest", "--resources", ","], {}, 2, "--resources"),
+    ("bytes that are no text", ["harvest", "identifier=\udcff"], {}, 2, "identifier"),
+    ("concurrency", ["harvest", "--concurrency", "0"], {}, 2, "--concurrency"),
+    ("bounds", ["harvest"], {"HARVESTER_MIN_CONCURRENCY": "9", "HARVESTER_MAX_CONCURRENCY": "3"}, 2, "min_concurrency"),
+    ("strategy", ["harvest", "--strategy", "fast"], {}, 2, "--strategy"),
+    ("too long a path", ["harvest", "--output", "a" * 300], {}, 1, "too long"),
     ("compression", ["harvest", "--compression", "rar"], {}, 2, "--compression"),
     ("variable", ["harvest"], {"HARVESTER_CONCURRENCY": "many"}, 2, "HARVESTER_CONCURRENCY"),
     ("unknown variable", ["harvest"], {"HARVESTER_SPEED": "9"}, 2, "HARVESTER_SPEED"),
@@ -264,3 +270,69 @@ def test_verify_against_the_registry_says_how_far_it_has_moved_on(run: Run, data
         assert other.returncode == 2
     finally:
         server.stop()
+
+
+def test_without_a_command_it_shows_what_there_is(run: Run) -> None:
+    done = run()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_directory_named_latest_is_left_alone(run: Run, registry: DemoRegistry, tmp_path: Path) -> None:
+    (tmp_path / "inventories" / "latest").mkdir(parents=True)
+    for _ in range(2):
+        done = run("harvest", "--quiet", registry=registry)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / done.stdout.strip() / "manifest.json").is_file()
+    assert (tmp_path / "inventories" / "latest").is_dir()
+    assert not (tmp_path / "inventories" / "latest").is_symlink()
+
+
+def test_stdout_that_cannot_be_written_to(registry: DemoRegistry, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "harvester", "harvest", "--quiet"],
+            cwd=tmp_path,
+            env=environment(registry),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "stdout" in only_line(done.stderr)
+    assert len(list((tmp_path / "inventories").glob("2*"))) == 1, "the dump is published all the same"
+
+
+def test_a_log_that_is_full_does_not_stop_the_night_run(registry: DemoRegistry, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "harvester", "harvest"],
+            cwd=tmp_path,
+            env=environment(registry),
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert (tmp_path / only_line(done.stdout)).is_dir()
+
+
+def test_an_output_directory_of_any_name(run: Run, registry: DemoRegistry, tmp_path: Path) -> None:
+    done = run("harvest", "--quiet", "--json", "--output", "out\udcfe", registry=registry)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["path"].startswith("out\\udcfe")
+
+
+def test_the_demo_needs_nothing_of_the_users_settings(run: Run, tmp_path: Path) -> None:
+    done = run("demo", "--objects", "20", HARVESTER_RESOURCES="objects", APTRUST_REGISTRY_API_VERSION="v9")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / only_line(done.stdout) / "events.ndjson").stat().st_size > 0
+
+
+def test_a_port_in_use(run: Run, registry: DemoRegistry) -> None:
+    done = run("demo", "--serve", "--quiet", "--port", registry.url.rpartition(":")[2])
+    assert done.returncode == 2
+    assert "--port" in only_line(done.stderr)

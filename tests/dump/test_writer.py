@@ -297,3 +297,21 @@ def test_a_place_that_cannot_be_written_is_named_with_a_mend(tmp_path: Path) -> 
         new_partial(tmp_path / "file" / "inventories", HORIZON, Disk())
     assert str(tmp_path / "file") in error.value.place
     assert "--output" in error.value.mend
+
+
+def test_the_real_disk_syncs_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else believes `Disk`; here it is `os.fsync` that must have been called, on this file and directory."""
+    synced: list[tuple[int, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        synced.append((found.st_dev, found.st_ino))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    disk, path = Disk(), tmp_path / "file"
+    descriptor = disk.open_append(path)
+    disk.write(descriptor, b"line\n")
+    disk.sync(descriptor)
+    disk.close(descriptor)
+    disk.sync_directory(tmp_path)
+    assert synced == [(p.stat().st_dev, p.stat().st_ino) for p in (path, tmp_path)]
