@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from harvester.harvest.batch import Batch, batch_of, check_parent, encode
 from harvester.harvest.halves import walk_merged
 from harvester.harvest.order import Budget, Lane, Turn
 from harvester.harvest.progress import Progress
+from harvester.harvest.saving import DiskThread
 from harvester.harvest.scope import Scope
 from harvester.registry import BY_ID, Filter, Page, Record, RegistryClient, Resource, Start, walk
 from harvester.registry.resources import FILES, OBJECTS, PARENT_FILTER, RESOURCES
@@ -73,8 +73,7 @@ class Pipeline:
         self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.most_in_flight)
         # Turns hold memory too. This many keep the workers busy while one large object holds up the line.
         self._room = asyncio.Semaphore(64 + 16 * settings.most_in_flight)
-        self._disk_is_well = True
-        self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._disk = DiskThread()
         self._turn_numbers = 0
         self._turn: Turn | None = None
         self._objects_rows: int = cursor.get("objects", 0)
@@ -97,12 +96,12 @@ class Pipeline:
             self.finished = True
             await self._checkpoint()
         except BaseException as error:
-            if self._disk_is_well and self._writer.codec is Codec.NONE:
+            if self._disk.well and self._writer.codec is Codec.NONE:
                 with suppress(DumpError):  # what stopped the run is the news
                     self._writer.checkpoint(self._cursor(), self._new_notes)
             raise first_of(error) if isinstance(error, BaseExceptionGroup) else error from None
         finally:
-            self._disk_thread.shutdown()
+            self._disk.close()
 
     @property
     def position(self) -> Start:
@@ -315,18 +314,8 @@ class Pipeline:
             await self._checkpoint()
 
     async def _checkpoint(self) -> None:
-        """Wait for the disk without holding up the network. Cancelled, it still waits for what has begun."""
         notes, self._new_notes = self._new_notes, []
-        work = partial(self._writer.checkpoint, self._cursor(), notes)
-        running = asyncio.get_running_loop().run_in_executor(self._disk_thread, work)
-        self._disk_is_well = False
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
-        finally:
-            self._disk_is_well = running.done() and not running.cancelled() and running.exception() is None
+        await self._disk.run(partial(self._writer.checkpoint, self._cursor(), notes))
 
     def _cursor(self) -> dict[str, Any]:
         """Where the committed part of the dump ends, and what it has cost so far."""

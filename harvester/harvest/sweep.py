@@ -13,7 +13,6 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,6 +25,7 @@ from harvester.harvest.batch import Batch
 from harvester.harvest.order import Turn
 from harvester.harvest.pipeline import Pipeline, first_of
 from harvester.harvest.progress import Progress
+from harvester.harvest.saving import DiskThread
 from harvester.harvest.scope import Scope
 from harvester.registry import BY_ID, Filter, Page, Record, RegistryClient, Start, walk
 from harvester.registry.resources import EVENTS, OBJECTS, PARENT_FILTER, Resource
@@ -68,8 +68,7 @@ class Sweeping:
         self._progress = progress
         self._per_page = client.settings.per_page
         self._heap = Heap()
-        self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        self._disk_is_well = True
+        self._disk = DiskThread()
         self._spooling = asyncio.Lock()
         self._objects = Start(*cursor.get("objects", (0, 0)))
         self.objects_count: int = cursor.get("objects_count", 0)
@@ -108,14 +107,14 @@ class Sweeping:
             self.finished = True
             await self._checkpoint()
         except BaseException as error:
-            if self._disk_is_well:
+            if self._disk.well:
                 self._spool.checkpoint(self._heap, self._cursor())
             first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
             if isinstance(first, TransientError | ProtocolError) and self._objects_done:
                 first.mend = first.mend or LESS
             raise first from None
         finally:
-            self._disk_thread.shutdown()
+            self._disk.close()
 
     def requests(self) -> dict[str, int]:
         """Requests by resource that the dump has cost so far."""
@@ -186,21 +185,13 @@ class Sweeping:
         if self._heap.size >= self._spool_bytes:
             async with self._spooling:
                 # After a checkpoint that failed, another one must not speak of what came after it.
-                if self._heap.size >= self._spool_bytes and self._disk_is_well:
+                if self._heap.size >= self._spool_bytes and self._disk.well:
                     await self._checkpoint()
 
     async def _checkpoint(self) -> None:
-        """Sort and write the heap while the others fill a new one. Cancelled, it still waits for what has begun."""
+        """Sort and write the heap while the others fill a new one."""
         heap, self._heap = self._heap, Heap()
-        work = partial(self._spool.checkpoint, heap, self._cursor())
-        running = asyncio.get_running_loop().run_in_executor(self._disk_thread, work)
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
-        finally:
-            self._disk_is_well = running.done() and not running.cancelled() and running.exception() is None
+        await self._disk.run(partial(self._spool.checkpoint, heap, self._cursor()))
 
     def _cursor(self) -> dict[str, Any]:
         windows, pieces = self._sweep.open

@@ -64,7 +64,8 @@ async def test_only_what_lay_after_the_last_checkpoint_is_asked_for_again(small_
         registry.stats.reset()
         await resumed(registry, tmp_path, concurrency=2, checkpoint_objects=5)
         assert done >= 5
-        assert registry.stats.by_path["files"] == registry.stats.by_path["events"] == 60 - done
+        for path in ("files", "events"):  # and one more where the stop came in the middle of an object
+            assert 60 - done <= registry.stats.by_path[path] <= 60 - done + 1
         assert registry.stats.by_path["objects"] <= 2, "the page with the rest, and what was updated meanwhile"
 
 
