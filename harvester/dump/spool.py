@@ -22,7 +22,7 @@ from harvester.errors import DumpDamagedError
 PLACE = 32
 """Bytes in front of each line in a run: the parent's id and its own, 16 hexadecimal digits each."""
 
-FAN_IN = 128
+FAN_IN = 48
 """Runs merged at once: each takes an open file and its buffer."""
 
 
@@ -137,7 +137,7 @@ class Spool:
 
     def _merged(self, runs: Sequence[Path]) -> Iterator[bytes]:
         with ExitStack() as stack:
-            yield from heapq.merge(*(stack.enter_context(path.open("rb", buffering=1 << 14)) for path in runs))
+            yield from heapq.merge(*(stack.enter_context(path.open("rb", buffering=1 << 13)) for path in runs))
 
     def _write(self, name: str, pieces: Iterable[bytes]) -> Path:
         path = self._directory / name
