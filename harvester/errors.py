@@ -14,6 +14,7 @@ HarvesterError
     │   └── SlowError      no whole answer in time; a smaller page may come
     ├── MaintenanceError   passes too, with a patience of its own
     ├── BlockedError       CloudFlare's page instead of the Registry
+    ├── ChangedError       a list changed while it was read, and rows are missing
     └── ProtocolError      an answer that cannot be believed
 
 Errors carry facts: what is wrong (`problem`), where (`place`), and, where only the raiser knows it,
@@ -106,6 +107,10 @@ class MaintenanceError(RegistryError):
 
 class BlockedError(RegistryError):
     """CloudFlare answered with a page of its own instead of letting the request through."""
+
+
+class ChangedError(RegistryError):
+    """A list changed while it was read in an order in which rows move: what was received is not all of it."""
 
 
 class ProtocolError(RegistryError):

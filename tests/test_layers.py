@@ -15,7 +15,7 @@ import harvester
 from harvester import errors
 
 ROOT = Path(harvester.__file__).parent
-ROOMS = ("registry", "dump", "harvest", "analysis", "demo", "cli")
+ROOMS = ("registry", "dump", "harvest", "ask", "analysis", "demo", "cli")
 HALL = {"errors", "config"}
 MAY_IMPORT = {
     "errors": set[str](),
@@ -23,10 +23,11 @@ MAY_IMPORT = {
     "registry": HALL,
     "dump": HALL,
     "harvest": {"registry", "dump"} | HALL,
+    "ask": {"registry"} | HALL,
     "analysis": {"dump"} | HALL,
     "demo": set[str](),
     "__main__": {"cli"},
-    "cli": {"harvest", "analysis", "demo", "registry", "dump"} | HALL,
+    "cli": {"harvest", "ask", "analysis", "demo", "registry", "dump"} | HALL,
 }
 KEPT_IN = {
     "aiohttp": ("registry/", "demo/"),

@@ -14,7 +14,7 @@ from harvester.cli import options
 from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
 from harvester.cli.harvest import report
 from harvester.cli.running import Interrupted, run
-from harvester.cli.terminal import Terminal, print_path
+from harvester.cli.terminal import LogFormat, Terminal, print_path
 from harvester.cli.text import number
 from harvester.config import credentials, given_settings
 from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
@@ -34,6 +34,7 @@ def demo_command(
     output: Annotated[Path, typer.Option(help="Directory the dump is made in.", metavar="DIR")] = Path(
         "demo-inventories"
     ),
+    log_format: options.LogFormat = LogFormat.TEXT,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> int:
@@ -41,7 +42,7 @@ def demo_command(
 
     Example: harvester demo --serve --port 8080
     """
-    terminal = Terminal(verbose=verbose, quiet=quiet)
+    terminal = Terminal(verbose=verbose, quiet=quiet, log_format=log_format)
     with tempfile.TemporaryDirectory(prefix="harvester-demo-") as directory:
         database = Path(directory) / "registry.sqlite"
         terminal.say(f"making a collection of {number(objects)} intellectual objects")

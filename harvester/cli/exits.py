@@ -6,6 +6,7 @@ from harvester.cli.text import one_line
 from harvester.errors import (
     AuthError,
     BlockedError,
+    ChangedError,
     ConfigError,
     DeniedError,
     DumpDamagedError,
@@ -32,6 +33,7 @@ _CODES: tuple[tuple[type[HarvesterError], int], ...] = (
     (TransientError, UNAVAILABLE),
     (MaintenanceError, UNAVAILABLE),
     (BlockedError, UNAVAILABLE),
+    (ChangedError, INCOMPLETE),
     (DumpLockedError, LOCKED),
     (DumpDamagedError, DAMAGED),
     (HarvesterError, FAILED),

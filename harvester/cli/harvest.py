@@ -13,9 +13,10 @@ from harvester.cli import options
 from harvester.cli.exits import COMPLETE, INCOMPLETE, exit_code, explain
 from harvester.cli.plan import announcement, comparison
 from harvester.cli.running import Interrupted, run
+from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import Terminal, print_json, print_path, text_of
 from harvester.cli.text import duration, number
-from harvester.config import Credentials, Settings, credentials, load_settings
+from harvester.config import Credentials, Settings, credentials
 from harvester.dump import Manifest
 from harvester.dump.manifest import Disagreement, Failure
 from harvester.errors import HarvesterError
@@ -23,7 +24,9 @@ from harvester.harvest import Outcome, Plan, Progress, Scope, harvest, resume
 from harvester.registry import RegistryClient
 
 
+@with_session
 def harvest_command(
+    session: Session,
     filters: options.Filters = None,
     output: options.Output = None,
     resources: options.Resources = None,
@@ -36,11 +39,7 @@ def harvest_command(
         bool, typer.Option("--fresh", help="Start over, even if an unfinished dump of the same could be taken up.")
     ] = False,
     allow_incomplete: options.AllowIncomplete = False,
-    profile: options.Profile = None,
-    config: options.Config = None,
     json: options.Json = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> int:
     """Harvest a whole institution, or a slice of it, to a dump of NDJSON files.
 
@@ -64,14 +63,16 @@ def harvest_command(
         return await harvest(client, scope, progress=progress, fresh=fresh)
 
     def settings() -> Settings:
-        found = load_settings(flags, config=config, profile=profile)
+        found = session.settings(**flags)
         Scope.parse(found.resources, filters or ())  # before anything is asked of anybody
         return found
 
-    return _carry_out(settings, work, Terminal(verbose=verbose, quiet=quiet), json=json)
+    return _carry_out(settings, work, session.terminal, json=json)
 
 
+@with_session
 def resume_command(
+    session: Session,
     directory: Annotated[
         Path | None,
         typer.Argument(help="An unfinished dump, or the directory it lies in.", metavar="[DIR]", show_default=False),
@@ -80,11 +81,7 @@ def resume_command(
     rate: options.Rate = None,
     per_page: options.PerPage = None,
     allow_incomplete: options.AllowIncomplete = False,
-    profile: options.Profile = None,
-    config: options.Config = None,
     json: options.Json = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> int:
     """Finish a harvest that was killed, interrupted, or left with something missing.
 
@@ -100,12 +97,7 @@ def resume_command(
     async def work(client: RegistryClient, progress: Progress) -> Outcome:
         return await resume(client, directory or client.settings.output, progress=progress)
 
-    return _carry_out(
-        lambda: load_settings(flags, config=config, profile=profile),
-        work,
-        Terminal(verbose=verbose, quiet=quiet),
-        json=json,
-    )
+    return _carry_out(lambda: session.settings(**flags), work, session.terminal, json=json)
 
 
 def _carry_out(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harvester.cli import terminal
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", help="TOML file of settings [default: ./config.toml, else the user's].", metavar="FILE"),
@@ -16,6 +18,7 @@ Profile = Annotated[
 ]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+LogFormat = Annotated[terminal.LogFormat, typer.Option("--log-format", help="How what is said on stderr is written.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON summary instead.")]
 
 Filters = Annotated[

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.table import Table
 
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE
-from harvester.cli.running import run
-from harvester.cli.terminal import Terminal, print_json, print_table
+from harvester.cli.session import Session, with_session
+from harvester.cli.terminal import print_json, print_table
 from harvester.cli.text import duration, number
-from harvester.config import Settings, credentials, load_settings
 from harvester.harvest import Outcome, Plan, Scope, estimate
-from harvester.registry import RegistryClient
 
 
+@with_session
 def plan_command(
+    session: Session,
     filters: options.Filters = None,
     output: options.Output = None,
     resources: options.Resources = None,
@@ -24,18 +22,13 @@ def plan_command(
     rate: options.Rate = None,
     per_page: options.PerPage = None,
     strategy: options.Strategy = None,
-    profile: options.Profile = None,
-    config: options.Config = None,
     json: options.Json = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> int:
     """Say what a harvest would cost, for a handful of requests, and which strategy it would take.
 
     Example: harvester plan state=A
     """
-    Terminal(verbose=verbose, quiet=quiet)
-    flags: dict[str, Path | str | int | float | None] = {
+    flags = {
         "output": output,
         "resources": resources,
         "concurrency": concurrency,
@@ -43,14 +36,8 @@ def plan_command(
         "per_page": per_page,
         "strategy": strategy,
     }
-    settings = load_settings(flags, config=config, profile=profile)
-    scope = Scope.parse(settings.resources, filters or ())
-
-    async def ask(settings: Settings) -> Plan:
-        async with RegistryClient(settings, credentials(settings)) as client:
-            return await estimate(client, scope)
-
-    planned = run(ask(settings))
+    scope = Scope.parse(session.settings(**flags).resources, filters or ())
+    planned = session.ask(lambda client: estimate(client, scope), **flags)
     if json:
         print_json(planned.as_json())
     else:

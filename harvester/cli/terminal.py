@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,22 @@ LINE_EVERY = 10.0
 LIVE_EVERY = 0.25
 
 
-def err(line: str) -> None:
+class LogFormat(StrEnum):
+    """How lines on stderr are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+_as_json = False
+"""Whether the lines on stderr are JSON objects: of a process, since errors are told after a command's own Terminal."""
+
+
+def err(line: str, level: str = "ERROR") -> None:
     """One line to stderr. A log that is full must not stop the harvest it is about."""
+    if _as_json:
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = orjson.dumps({"time": moment, "level": level, "message": line}).decode()
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
@@ -64,13 +80,16 @@ def print_table(table: Table) -> None:
 class Terminal:
     """How much of what is said, and how. Made once for a command from its flags."""
 
-    def __init__(self, *, verbose: int, quiet: bool) -> None:
+    def __init__(self, *, verbose: int, quiet: bool, log_format: LogFormat = LogFormat.TEXT) -> None:
+        global _as_json
+        _as_json = log_format is LogFormat.JSON
         self.quiet = quiet
         self.console = Console(file=sys.stderr, stderr=True, markup=False, highlight=False, emoji=False)
-        self.live = self.console.is_terminal and not quiet and not self.console.is_dumb_terminal
+        self.live = self.console.is_terminal and not quiet and not _as_json and not self.console.is_dumb_terminal
         level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         handler = _Handler(self._line)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        form = "%(message)s" if _as_json else "%(asctime)s %(levelname)s %(message)s"
+        handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
         logger = logging.getLogger("harvester")
         logger.handlers[:] = [handler]
         logger.setLevel(level)
@@ -95,22 +114,22 @@ class Terminal:
         async with _repeating(lambda: self._line(line(progress)), LINE_EVERY):
             yield
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, level: str = "INFO") -> None:
         if self.live:
             self.console.print(Text(text), soft_wrap=True)
         else:
-            err(text)
+            err(text, level)
 
 
 class _Handler(logging.Handler):
     """Log records as single lines, whatever is in them."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str, str], None]) -> None:
         super().__init__()
         self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._write(one_line(self.format(record)))
+        self._write(one_line(self.format(record)), record.levelname)
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from datetime import timedelta
 
+from harvester.registry.resources import parse_time
+
 LONGEST_LINE = 1000
 
 
@@ -16,7 +18,16 @@ def one_line(text: str) -> str:
     """Foreign text as one harmless line: control, format and separator characters become visible escapes."""
     if len(text) > LONGEST_LINE:
         text = text[: LONGEST_LINE - 1] + "…"
-    return "".join(_visible(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
+    return visible(text)
+
+
+def visible(text: str) -> str:
+    """Foreign text, however long, with every control, format and separator character as a visible escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = "".join(_visible(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
+    # A mark at the beginning would be drawn over whatever stands before the text.
+    return _visible(shown[0]) + shown[1:] if unicodedata.category(shown[0])[0] == "M" else shown
 
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -41,6 +52,17 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} PiB"
+
+
+def local_time(text: str) -> str:
+    """A Registry time in the local zone, to the minute: 2026-11-24 18:05 EST; a dash where there is none."""
+    moment = parse_time(text)
+    if moment is None or moment.year <= 1:
+        return "–" if moment or not text else one_line(text)
+    try:
+        return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"
+    except (ValueError, OverflowError):  # the local zone reaches beyond the year 9999, or before the first
+        return text
 
 
 def duration(seconds: float | None) -> str:

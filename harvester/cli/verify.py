@@ -10,17 +10,18 @@ import typer
 
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
-from harvester.cli.running import run
-from harvester.cli.terminal import Terminal, err, print_json, text_of
+from harvester.cli.session import Session, with_session
+from harvester.cli.terminal import err, print_json, text_of
 from harvester.cli.text import number, one_line, size
-from harvester.config import Settings, credentials, load_settings
 from harvester.dump import Verdict, read_manifest, verify
 from harvester.errors import ConfigError
 from harvester.harvest import Scope, count_now
-from harvester.registry import RESOURCES, RegistryClient
+from harvester.registry import RESOURCES
 
 
+@with_session
 def verify_command(
+    session: Session,
     directory: Annotated[Path, typer.Argument(help="A dump's directory.", metavar="DIR")],
     deep: Annotated[
         bool,
@@ -34,11 +35,7 @@ def verify_command(
         bool,
         typer.Option("--against-registry", help="Also ask the Registry how many records it holds today."),
     ] = False,
-    profile: options.Profile = None,
-    config: options.Config = None,
     json: options.Json = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> int:
     """Check a dump from end to end, without the network.
 
@@ -49,10 +46,10 @@ def verify_command(
 
     Example: harvester verify inventories/latest
     """
-    terminal = Terminal(verbose=verbose, quiet=quiet)
+    terminal = session.terminal
     verdict = verify(directory, deep=deep)
     code = DAMAGED if not verdict.sound else COMPLETE if verdict.complete else INCOMPLETE
-    today = run(_count_today(directory, load_settings(config=config, profile=profile))) if against_registry else None
+    today = _count_today(directory, session) if against_registry else None
     if json:
         moved = {} if today is None else {"today": today}
         print_json({**_summary(verdict, code), **moved})
@@ -67,9 +64,9 @@ def verify_command(
     return code
 
 
-async def _count_today(directory: Path, settings: Settings) -> dict[str, int]:
+def _count_today(directory: Path, session: Session) -> dict[str, int]:
     """What the Registry of a dump holds now, of what the dump was asked for."""
-    manifest = read_manifest(directory)
+    manifest, settings = read_manifest(directory), session.settings()
     for what, theirs, ours in (
         ("registry_url", manifest.registry.url, settings.registry_url),
         ("email", manifest.account, settings.email),
@@ -77,8 +74,7 @@ async def _count_today(directory: Path, settings: Settings) -> dict[str, int]:
         if theirs != ours:
             raise ConfigError(f"the dump is of {theirs}, not of {ours}", place=what, mend="choose its --profile")
     scope = Scope.of_json({"resources": manifest.scope.resources, "filters": manifest.scope.filters})
-    async with RegistryClient(settings, credentials(settings)) as client:
-        return await count_now(client, scope)
+    return session.ask(lambda client: count_now(client, scope))
 
 
 def _moved_on(directory: Path, today: Mapping[str, int]) -> list[str]:

@@ -1,6 +1,8 @@
 """The Registry's member API v3 as an async client. Knows HTTP, knows nothing of dumps."""
 
 from harvester.registry.client import Page, Record, RegistryClient, Traffic
+from harvester.registry.counting import exact_count
+from harvester.registry.listing import listed
 from harvester.registry.resources import RESOURCES, Filter, Resource, check_filters, parse_filters
 from harvester.registry.walk import BY_ID, Start, walk
 
@@ -15,6 +17,8 @@ __all__ = [
     "Start",
     "Traffic",
     "check_filters",
+    "exact_count",
+    "listed",
     "parse_filters",
     "walk",
 ]

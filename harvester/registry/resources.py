@@ -41,11 +41,14 @@ class Resource:
     `partition` a filter whose two values split the list exactly in two. Such a filter makes `count` exact and
     keeps clear of the Registry's cached counts, which fail outright when a row has a NULL in a counted column.
     `skipped_row_seconds` is what each row that an offset skips costs the server, as observed.
+    `fields` are the keys of an entry, `sorts` the columns by which the list can be sorted.
     """
 
     path: str
     file_stem: str
     filters: Mapping[str, Kind]
+    fields: tuple[str, ...]
+    sorts: tuple[str, ...]
     time_field: str
     default_sort: str
     cached_by: frozenset[str] = field(default_factory=frozenset)
@@ -57,9 +60,78 @@ class Resource:
         return not self.cached_by or any(name not in self.cached_by for name, _ in filters)
 
 
+VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "access": ("consortia", "institution", "restricted"),
+        "action": ("Delete", "Glacier Restore", "Ingest", "Restore File", "Restore Object"),
+        "algorithm": ("md5", "sha1", "sha256", "sha512"),
+        "event_type": (
+            "access assignment",
+            "creation",
+            "deletion",
+            "fixity check",
+            "identifier assignment",
+            "ingestion",
+            "message digest calculation",
+            "replication",
+        ),
+        "outcome": ("Failure", "Success"),
+        "stage": (
+            "Available in S3",
+            "Cleanup",
+            "Copy To Staging",
+            "Fetch",
+            "Format Identification",
+            "Package",
+            "Receive",
+            "Record",
+            "Reingest Check",
+            "Requested",
+            "Resolve",
+            "Restoring",
+            "Storage Validation",
+            "Store",
+            "Unpack",
+            "Validate",
+        ),
+        "state": ("A", "D"),
+        "status": ("Cancelled", "Failed", "Pending", "Started", "Success", "Suspended"),
+        "storage_option": (
+            "Glacier-Deep-OH",
+            "Glacier-Deep-OR",
+            "Glacier-Deep-VA",
+            "Glacier-OH",
+            "Glacier-OR",
+            "Glacier-VA",
+            "Standard",
+            "Wasabi-OR",
+            "Wasabi-TX",
+            "Wasabi-VA",
+        ),
+        "type": (
+            "Deletion Cancelled",
+            "Deletion Completed",
+            "Deletion Confirmed",
+            "Deletion Requested",
+            "Failed Fixity Check",
+            "Password Changed",
+            "Password Reset",
+            "Restoration Completed",
+            "Stalled Work Items",
+            "Welcome New User",
+        ),
+    }
+)
+"""What the OpenAPI document enumerates, by field. The Registry's database may hold other values too."""
+
+
 def _kinds(**groups: str) -> Mapping[str, Kind]:
     kinds = {name: Kind[group.upper()] for group, names in groups.items() for name in names.split()}
     return MappingProxyType(dict(sorted(kinds.items())))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
 OBJECTS = Resource(
@@ -72,6 +144,17 @@ OBJECTS = Resource(
         " source_organization state storage_option",
         integer="file_count__gteq file_count__lteq institution_id institution_parent_id size__gteq size__lteq",
         time="created_at__gteq created_at__lteq updated_at__gteq updated_at__lteq",
+    ),
+    fields=_names(
+        "id title description identifier alt_identifier access bag_name institution_id created_at"
+        " updated_at state etag bag_group_identifier storage_option bagit_profile_identifier"
+        " source_organization internal_sender_identifier internal_sender_description institution_name"
+        " institution_identifier institution_type institution_parent_id file_count size"
+        " payload_file_count payload_size"
+    ),
+    sorts=_names(
+        "access alt_identifier bag_group_identifier bagit_profile_identifier created_at etag file_count"
+        " id identifier internal_sender_identifier size state storage_option updated_at"
     ),
     time_field="created_at",
     default_sort="updated_at__desc",
@@ -87,6 +170,14 @@ FILES = Resource(
         time="created_at__gteq created_at__lteq last_fixity_check__gteq last_fixity_check__lteq"
         " updated_at__gteq updated_at__lteq",
     ),
+    fields=_names(
+        "id file_format size identifier intellectual_object_id object_identifier access state"
+        " last_fixity_check institution_id institution_name institution_identifier storage_option uuid"
+        " mtime md5 sha1 sha256 sha512 created_at updated_at"
+    ),
+    sorts=_names(
+        "created_at id identifier intellectual_object_id last_fixity_check size state storage_option updated_at uuid"
+    ),
     time_field="created_at",
     default_sort="updated_at__desc",
     cached_by=frozenset({"institution_id", "state"}),
@@ -101,6 +192,16 @@ EVENTS = Resource(
         integer="generic_file_id institution_id intellectual_object_id",
         boolean="generic_file_id__is_null",
         time="date_time__gteq date_time__lteq",
+    ),
+    fields=_names(
+        "id agent created_at date_time detail event_type generic_file_id generic_file_identifier"
+        " identifier institution_id institution_name intellectual_object_id"
+        " intellectual_object_identifier object old_uuid outcome outcome_detail outcome_information"
+        " updated_at"
+    ),
+    sorts=_names(
+        "date_time event_type generic_file_id generic_file_identifier id identifier"
+        " intellectual_object_id intellectual_object_identifier outcome"
     ),
     time_field="date_time",
     default_sort="date_time__desc",
@@ -120,6 +221,19 @@ WORK_ITEMS = Resource(
         " node__not_null queued_at__is_null queued_at__not_null retry",
         time="bag_date__gteq bag_date__lteq date_processed__gteq date_processed__lteq",
     ),
+    fields=_names(
+        "id name etag institution_id institution_name institution_identifier intellectual_object_id"
+        " object_identifier alt_identifier bag_group_identifier storage_option bagit_profile_identifier"
+        " source_organization internal_sender_identifier generic_file_id generic_file_identifier bucket"
+        " user note action stage status outcome bag_date date_processed retry node pid needs_admin_review"
+        " queued_at size stage_started_at aptrust_approver inst_approver deletion_request_id created_at"
+        " updated_at"
+    ),
+    sorts=_names(
+        "action alt_identifier bag_date bag_group_identifier bagit_profile_identifier date_processed etag"
+        " generic_file_id generic_file_identifier id intellectual_object_id name object_identifier"
+        " queued_at size stage status storage_option updated_at"
+    ),
     time_field="date_processed",
     default_sort="updated_at__desc",
     cached_by=frozenset({"action", "institution_id"}),
@@ -134,6 +248,11 @@ CHECKSUMS = Resource(
         integer="generic_file_id institution_id intellectual_object_id",
         time="datetime__gteq datetime__lteq",
     ),
+    fields=_names(
+        "id algorithm datetime digest state generic_file_identifier generic_file_id"
+        " intellectual_object_id institution_id created_at updated_at"
+    ),
+    sorts=_names("algorithm datetime digest generic_file_id generic_file_identifier id intellectual_object_id state"),
     time_field="datetime",
     default_sort="datetime__desc",
 )
@@ -142,6 +261,13 @@ DELETIONS = Resource(
     path="deletions",
     file_stem="deletions",
     filters=_kinds(integer="institution_id", time="requested_at__gteq requested_at__lteq"),
+    fields=_names(
+        "id institution_id institution_name institution_identifier requested_by_id requested_by_name"
+        " requested_by_email requested_at confirmed_by_id confirmed_by_name confirmed_by_email"
+        " confirmed_at cancelled_by_id cancelled_by_name cancelled_by_email cancelled_at file_count"
+        " object_count"
+    ),
+    sorts=_names("id requested_at"),
     time_field="requested_at",
     default_sort="requested_at__desc",
 )
@@ -150,6 +276,11 @@ ALERTS = Resource(
     path="alerts",
     file_stem="alerts",
     filters=_kinds(text="type", integer="institution_id user_id", time="created_at__gteq created_at__lteq"),
+    fields=_names(
+        "id institution_id institution_name institution_identifier type subject content"
+        " deletion_request_id created_at user_id user_name user_email sent_at read_at"
+    ),
+    sorts=_names("created_at id type"),
     time_field="created_at",
     default_sort="created_at__desc",
 )
@@ -188,8 +319,7 @@ def check_filters(resource: Resource, pairs: Iterable[Filter]) -> tuple[Filter, 
         place = f"filter {name!r} of {resource.path}"
         kind = resource.filters.get(name)
         if kind is None:
-            near = difflib.get_close_matches(name, resource.filters, n=1, cutoff=0.5)
-            mend = f"did you mean {near[0]!r}?" if near else _some_names(resource)
+            mend = nearest(name, resource.filters) or _some_names(resource)
             raise ConfigError(f"the Registry has no filter of this name for {resource.path}", place=place, mend=mend)
         if value == "":
             raise ConfigError(
@@ -208,6 +338,12 @@ def check_filters(resource: Resource, pairs: Iterable[Filter]) -> tuple[Filter, 
     return tuple(checked)
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question for a name that is not known: whether one like it was meant; "" if none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
 def _some_names(resource: Resource) -> str:
     return f"filters of {resource.path}: {', '.join(resource.filters)}"
 
@@ -223,6 +359,21 @@ def _fits(kind: Kind, value: str) -> bool:
 
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+
+
+def parse_sort(resource: Resource, text: str) -> str:
+    """Check a sort, `<column>__asc|__desc` (`<column>` alone ascends). Raises ConfigError."""
+    column, _, direction = text.partition("__")
+    if column not in resource.sorts:
+        known = ", ".join(resource.sorts)
+        raise ConfigError(
+            f"{resource.path} cannot be sorted by {column!r}",
+            place="--sort",
+            mend=nearest(column, resource.sorts) or f"columns: {known}",
+        )
+    if direction not in ("", "asc", "desc"):
+        raise ConfigError(f"{direction!r} is no direction", place="--sort", mend=f"{column}__asc or {column}__desc")
+    return f"{column}__{direction or 'asc'}"
 
 
 def parse_time(text: str) -> datetime | None:
