@@ -3,8 +3,10 @@
 Hides how the Registry's offsets are kept shallow. A list sorted by time and id is walked in windows, inclusive
 at both ends. The count of a window's page says how many rows are left in it. Going on, a walk either asks for
 the next page of its window, or begins a window anew at the time of the last row, which repeats the rows that
-share that time: it does whatever costs the Registry less. Idle lanes take over the later part of the largest
-window. Inside an instant that fills pages there are only offsets left; those are fetched in parallel.
+share that time: it does whatever costs the Registry less. As the Registry counts all rows of a window for each
+page, a walk asks for its window only as far as a horizon some pages ahead, which moves on with it. Idle lanes take
+over the later part of the largest window. Inside an instant that fills pages there are only offsets left; those
+pages are fetched in parallel, the later half from the far end.
 
 Rows come in no particular order and a few come twice, but none is left out; `Sweep.open` says at any moment
 what has not been given yet, so that a sweep can be taken up again.
@@ -42,14 +44,21 @@ PAGE_SECONDS = 0.095
 TAIL = 3
 """So many pages left in a window are fetched by offset at once: another split would cost a page of its own."""
 
-WORTH_SPLITTING = 6
+WORTH_SPLITTING = 8
 """Pages a window must have left for an idle lane to take over a part of it: each split costs half a page."""
 
-LARGE = 32
-"""Pages of a window that is cut even if no lane is idle: for each page the Registry counts all rows of the window."""
+AHEAD = 12
+"""Pages that a walk's horizon lies ahead: with each page the Registry counts all rows up to there."""
+
+COUNTED_ROW_SECONDS = 0.37e-6
+"""What each row costs the Registry that it counts."""
+
+FURTHER = 8
+"""How many times as far a walk looks ahead after a horizon that left a page short."""
 
 GIANT = 3
-"""Pages of one instant, received, after which its window is cut although a page must then be asked for twice."""
+"""Pages of one instant, received, after which it is asked for alone although a page must then be asked for twice:
+the rest of it can be fetched in parallel then, and half of it from the far end."""
 
 MOST_REPEATS = 5
 """How often a walk goes back without having got on in between, because rows have moved in its window under it."""
@@ -57,11 +66,15 @@ MOST_REPEATS = 5
 
 @dataclass(frozen=True)
 class Window:
-    """The rows of a list with a time from `since` to `until`, both inclusive, in microseconds since 1970."""
+    """The rows of a list with a time from `since` to `until`, both inclusive, in microseconds since 1970.
+
+    `backwards`: asked for from the last row on.
+    """
 
     resource: Resource
     since: int = FIRST
     until: int = LAST
+    backwards: bool = False
 
     @property
     def filters(self) -> tuple[Filter, ...]:
@@ -71,8 +84,9 @@ class Window:
 
     @property
     def sort(self) -> tuple[str, str]:
-        """The order it is walked in."""
-        return f"{self.resource.time_field}__asc", "id__asc"
+        """The order its pages are in."""
+        direction = "desc" if self.backwards else "asc"
+        return f"{self.resource.time_field}__{direction}", f"id__{direction}"
 
     def as_json(self) -> list[Any]:
         """The window as a journal holds it."""
@@ -86,7 +100,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """One page of a window that had `count` rows when it was ordered."""
+    """One page of a window that had `count` rows when it was ordered: from 1, or from the far end from -1."""
 
     window: Window
     page: int
@@ -97,9 +111,12 @@ class Piece:
 class _Walk:
     """A window being walked: the first `position` of its rows are received.
 
-    `last` and `last_id` are of the last of them, and `tied` is how many at the end share its time. `count` is how
-    many rows the window must have if none has left it since, None where that is not known. `left` is a guess then.
-    `cut_at` is what `last` was when its later part was last taken away.
+    Pages are asked for up to its `horizon`, which is the window's end or nearer, but may lie beyond an end that the
+    window has been given since. `last` and `last_id` are of the last row received, and `tied` is how many at the end
+    share its time. `count` is how many rows there must be up to the horizon if none has gone since, None where that is
+    not known. `left` is of the whole window, and a guess unless the last page was asked for up to its end. `pace` is
+    microseconds a row, of the last page; `reach` how many pages ahead the next horizon is to lie. `cut_at` is what
+    `last` was when its later part was last taken away.
     A `careful` walk asks for one page after the other: rows have moved when several were asked for at once.
     """
 
@@ -111,10 +128,19 @@ class _Walk:
     tied: int = 0
     count: int | None = None
     left: int = 0
-    first: int = LAST
-    received: int = 0
     repeats: int = 0
     cut_at: int = FIRST - 1
+    horizon: int = LAST
+    reach: int = AHEAD
+    pace: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.horizon = self.window.until
+
+    @property
+    def asked(self) -> Window:
+        """The window as far as the horizon."""
+        return replace(self.window, until=self.horizon)
 
     def begin_anew(self) -> None:
         """Let the window begin at the last row's time: of the rows there, the tied ones are received."""
@@ -209,7 +235,7 @@ class Sweep:
         walk.cut_at = walk.last
         later = replace(walk.window, since=middle + 1)
         walk.window = replace(walk.window, until=middle)
-        walk.left, walk.count = walk.left // 2, None
+        walk.left //= 2
         return later
 
     async def _walk(self, walk: _Walk) -> None:
@@ -222,27 +248,30 @@ class Sweep:
         """Ask for one page and give its rows on; returns whether the walk goes on."""
         if walk.count is None and walk.position:
             walk.begin_anew()
-        window, count, number = walk.window, walk.count, walk.page(self.per_page)
+        asked, count, number = walk.asked, walk.count, walk.page(self.per_page)
         skipped = (number - 1) * self.per_page
-        page = await self._ask(window, number)
+        page = await self._ask(asked, number)
         if self._has_moved(walk, count, page, skipped):
             return self._go_back(walk)
         rows = page.rows
-        if walk.window.until != window.until:  # the later part has been taken over meanwhile
-            rows = [row for row in rows if _time(row, window.resource) <= walk.window.until]
+        if walk.window.until < asked.until:  # the later part has been taken over meanwhile
+            rows = [row for row in rows if _time(row, asked.resource) <= walk.window.until]
         fresh = rows[max(0, walk.position - skipped) :]
         seen, grown = skipped + page.size, count is not None and page.count > count
         if rows:
-            self._remember(walk, rows, seen, grown)
-        walk.received += len(fresh)
-        walk.left = page.count - seen if walk.window.until == window.until else max(0, walk.left - len(fresh))
+            self._remember(walk, rows, seen)
+        whole = walk.window.until == asked.until
+        walk.left = page.count - seen if whole else max(0, walk.left - len(fresh))
         goes_on = len(rows) == page.size == self.per_page and page.count > seen
         if goes_on:
-            self._choose_next(walk, window, page.count, grown)
+            self._choose_next(walk, asked, page.count, grown)
             goes_on = not self._order_rest(walk)
+        if not goes_on and asked.until < walk.window.until:
+            self._begin_beyond(walk, page.size)
+            goes_on = True
         if not goes_on:
             walk.left = 0
-        giving = self._give(window.resource, fresh)
+        giving = self._give(asked.resource, fresh)
         del page, rows, fresh  # whoever takes them may have to wait, and must not have to hold them
         await giving
         return goes_on
@@ -271,7 +300,7 @@ class Sweep:
         walk.position, walk.count = 0, None
         return True
 
-    def _remember(self, walk: _Walk, rows: Sequence[Record], seen: int, grown: bool) -> None:
+    def _remember(self, walk: _Walk, rows: Sequence[Record], seen: int) -> None:
         resource = walk.window.resource
         first, last = _time(rows[0], resource), _time(rows[-1], resource)
         at_last = rows[-1][resource.time_field]  # equal times are equal texts
@@ -284,26 +313,50 @@ class Sweep:
             walk.tied = at_the_end + (walk.tied if walk.last == last else 0)
         if last > walk.last:
             walk.repeats = 0
-        walk.first = min(walk.first, first)
+        walk.pace = (last - max(walk.last, first)) / len(rows)
         walk.last, walk.last_id, walk.position = last, rows[-1]["id"], seen
 
     def _choose_next(self, walk: _Walk, asked: Window, count: int, grown: bool) -> None:
-        """The next page of this window, or a window that begins at the last row's time: what costs less."""
-        tied_pages, more = divmod(walk.tied, self.per_page)
-        if walk.left >= LARGE * self.per_page and (more or tied_pages >= GIANT) and walk.window.until == asked.until:
-            later = self._cut(walk)
-            if later is not None:
-                self.windows.append(later)
-        if walk.window.until != asked.until or (grown and walk.last > asked.since):
+        """The next page of what was asked, or a window that begins at the last row's time: what costs less."""
+        walk.reach = AHEAD
+        if (walk.window.until < asked.until and walk.tied % self.per_page) or (grown and walk.last > asked.since):
             # How many rows are left must be asked for; or rows have come in before those on this page, and
             # `tied` is not to be relied upon.
-            walk.count = None
+            walk.count, walk.horizon = None, min(walk.horizon, walk.window.until)
             return
         walk.count = count
-        resource = walk.window.resource
-        if walk.last > asked.since and self._price(walk.tied, resource) < self._price(walk.position, resource):
-            walk.count = count - (walk.position - walk.tied)
+        ahead = count - walk.position
+        if walk.last < asked.until and min(walk.tied, ahead) >= GIANT * self.per_page:
+            walk.count, walk.horizon = None, walk.last
+            return
+        horizon = self._horizon(walk, ahead)
+        if walk.last > asked.since and self._is_cheaper_anew(walk, ahead, horizon):
+            walk.count = count - (walk.position - walk.tied) if horizon == walk.horizon else None
+            walk.horizon = horizon
             walk.begin_anew()
+
+    def _is_cheaper_anew(self, walk: _Walk, ahead: int, horizon: int) -> bool:
+        """Whether beginning anew at the last row costs the Registry less than going on with `ahead` rows."""
+        going_on = self._price(walk.position, walk.window.resource) + ahead * COUNTED_ROW_SECONDS
+        if walk.horizon < walk.window.until:  # else a page that is short is the last one anyway
+            going_on += max(0, self.per_page - ahead) / self.per_page * PAGE_SECONDS
+        anew = self._price(walk.tied, walk.window.resource) + min(ahead, AHEAD * self.per_page) * COUNTED_ROW_SECONDS
+        if horizon != walk.horizon and walk.tied % self.per_page == 0:
+            anew += PAGE_SECONDS  # the page with the last row, once more
+        return anew < going_on
+
+    def _horizon(self, walk: _Walk, ahead: int) -> int:
+        """Where what is asked for anew should end, if up to the present horizon there are `ahead` rows."""
+        wanted = walk.reach * self.per_page
+        begin, until = max(walk.last, walk.window.since), walk.window.until
+        if self.per_page <= ahead <= 2 * wanted:
+            return walk.horizon
+        if walk.left <= wanted:
+            return until
+        if ahead > wanted and walk.horizon < until:
+            return begin + (walk.horizon - begin) * wanted // ahead
+        # As dense as of late, or as on the average, whichever is less: too near a horizon costs a request.
+        return min(until, begin + max(int(walk.pace * wanted), (until - begin) * wanted // walk.left))
 
     def _price(self, position: int, resource: Resource) -> float:
         """Seconds of the Registry's that a page from this position wastes: rows skipped, and rows repeated."""
@@ -311,23 +364,39 @@ class Sweep:
         return skipped * resource.skipped_row_seconds + (position - skipped) / self.per_page * PAGE_SECONDS
 
     def _order_rest(self, walk: _Walk) -> bool:
-        """Leave the rest of a window to whoever is idle, if it is short or of one instant; returns whether so."""
-        instant = walk.window.since == walk.window.until
-        if walk.count is None or walk.careful or not (instant or walk.left <= TAIL * self.per_page):
+        """Leave the rest of what is asked for to whoever is idle, if it is short or of one instant: whether so."""
+        window = walk.asked
+        instant, whole = window.since == window.until, window.until == walk.window.until
+        if walk.count is None or walk.careful or not (instant or (whole and walk.left <= TAIL * self.per_page)):
             return False
-        pages = range(walk.position // self.per_page + 1, -(-walk.count // self.per_page) + 1)
-        self.pieces.extend(Piece(walk.window, page, walk.count) for page in pages)
+        first, last = walk.position // self.per_page + 1, -(-walk.count // self.per_page)
+        # From the far end each page is filled from the last row on: a row that comes in moves them all.
+        middle = max(first - 1, (last + 1) // 2) if instant else last
+        self.pieces.extend(Piece(window, page, walk.count) for page in range(first, middle + 1))
+        self.pieces.extend(Piece(window, page, walk.count) for page in range(-1, middle - last - 1, -1))
+        walk.left = max(0, walk.left - (walk.count - walk.position))
         return True
+
+    def _begin_beyond(self, walk: _Walk, size: int) -> None:
+        """Go on after the horizon: what is before it is received or ordered, by a page of `size` rows at last."""
+        if size < self.per_page:
+            walk.reach *= FURTHER
+        walk.window = replace(walk.window, since=walk.horizon + 1)
+        walk.position, walk.tied, walk.count = 0, 0, None
+        walk.horizon = self._horizon(walk, 0)
 
     async def _fetch(self, piece: Piece) -> None:
         """Get one page by its number. If rows have moved in its window, the whole window is walked again."""
         self._fetching.append(piece)  # one that fails stays in the list: it must stay open
-        window = piece.window
-        page = await self._ask(window, piece.page)
+        window, back = piece.window, piece.page < 0
+        number = abs(piece.page)
+        page = await self._ask(replace(window, backwards=back), number)
         if piece in self._fetching:  # else another one has found out already
             self._fetching.remove(piece)
-            # New rows of an instant come after all others: they move nothing.
-            if page.count < piece.count or (page.count > piece.count and window.since < window.until):
+            # New rows of an instant come after all others: counted from its beginning they move nothing.
+            moving = page.count > piece.count and (back or window.since < window.until)
+            due = min(self.per_page, piece.count - (number - 1) * self.per_page)
+            if page.count < piece.count or page.size < due or moving:
                 self._walk_again(window)
         giving = self._give(window.resource, page.rows)
         del page
@@ -342,8 +411,10 @@ class Sweep:
     async def _ask(self, window: Window, number: int) -> Page:
         page = await self.ask(window, number)
         if page.rows:
-            first, last = (_time(row, window.resource) for row in (page.rows[0], page.rows[-1]))
-            if not window.since <= first <= last <= window.until:
+            ends = [(_time(row, window.resource), row["id"]) for row in (page.rows[0], page.rows[-1])]
+            if window.backwards:
+                ends.reverse()
+            if not (window.since <= ends[0][0] and ends[0] <= ends[1] and ends[1][0] <= window.until):
                 raise ProtocolError(
                     f"{window.resource.path}: rows that are out of order, or not of the time asked for",
                     mend="report it to APTrust; harvest with --strategy per-object meanwhile",
@@ -364,10 +435,7 @@ def _middle(walk: _Walk) -> int:
     guess costs a request, and halves the time there is to be wrong about.
     """
     middle = (walk.last + walk.window.until) // 2
-    span = walk.last - walk.first
-    if span > 0:
-        middle = min(middle, walk.last + span * walk.left // (2 * walk.received))
-    return middle
+    return min(middle, walk.last + int(walk.pace * walk.left) // 2) if walk.pace else middle
 
 
 def _time(row: Record, resource: Resource) -> int:

@@ -6,6 +6,7 @@ by id, (b) the per-object strategy, (c) the sweep. The floor is every list in fu
 
 Up to 100 % all three are run against the demo server, which only adds the cost up. Above that (a) and (b) are reckoned
 from the known rows (as a check, also at 100 %), and the sweep's own scheduler walks the real times without HTTP.
+`sweep PERCENT…` reckons all three at any size, which takes seconds.
 `real SCALE` instead runs (b) and (c) at 10 % with requests that really hold a core for SCALE of their cost.
 
 The sweep's excess over full pages is told by reason: it follows exactly from which rows each request brought.
@@ -33,7 +34,7 @@ import orjson
 
 from harvester.demo import API_KEY, EMAIL, OWN_INSTITUTION, Cost
 from harvester.registry import Page, Record, Resource
-from harvester.registry.resources import EVENTS, FILES, format_time, parse_time
+from harvester.registry.resources import EVENTS, FILES, RESOURCES, format_time, parse_time
 from harvester.registry.windows import EPOCH, FIRST, LAST, MICROSECOND, Sweep, Window, micros
 from tests.benchmarks.serving import SCRATCH, CollectionSpec, database, environment, measured, post, served, stats
 from tests.benchmarks.table import Row, at_most, show
@@ -165,7 +166,13 @@ class Reasons:
         half = query.get("generic_file_id__is_null", "")
         field_name = EVENTS.time_field if name == "events" else FILES.time_field
         if f"{field_name}__gteq" in query and name in self.known.times:
-            self.window(name, _moment(query[f"{field_name}__gteq"]), _moment(query[f"{field_name}__lteq"]), skipped)
+            window = Window(
+                RESOURCES[name],
+                _moment(query[f"{field_name}__gteq"]),
+                _moment(query[f"{field_name}__lteq"]),
+                backwards=query["sort"].endswith("__desc"),
+            )
+            self.window(window, skipped)
         elif size == 1:
             count = self.known.halves[half][0] if half else self.known.rows[name]
             self._add("plan", name, 0, 1, count)
@@ -179,17 +186,21 @@ class Reasons:
         else:
             self._add("objects", name, skipped, min(PER_PAGE, self.known.rows[name] - skipped), self.known.rows[name])
 
-    def window(self, name: str, since: int, until: int, skipped: int) -> None:
-        """A page of a window."""
+    def window(self, window: Window, skipped: int) -> range:
+        """A page of a window: the places of its rows among all that have a date."""
+        name = window.resource.path
         times = self.known.times[name]
-        first, last = bisect_left(times, since), bisect_right(times, until)
+        first, last = bisect_left(times, window.since), bisect_right(times, window.until)
         begin, end = min(last, first + skipped), min(last, first + skipped + PER_PAGE)
+        if window.backwards:
+            begin, end = max(first, last - skipped - PER_PAGE), max(first, last - skipped)
         seen = self._seen.setdefault(name, bytearray(len(times)))
         self.repeated += seen.count(1, begin, end)
         seen[begin:end] = b"\1" * (end - begin)
         self.unfilled["window ends"] += PER_PAGE - (end - begin)
         self.deep += skipped >= 4 * PER_PAGE
         self._add("windows", name, skipped, end - begin, last - first)
+        return range(begin, end)
 
     def _add(self, kind: str, name: str, skipped: int, rows: int, counted: int) -> None:
         self.requests[kind] += 1
@@ -221,18 +232,19 @@ def rows(arguments: Sequence[str] = ()) -> Iterator[Row]:
     if arguments and arguments[0] == "real":
         yield from _really(float(arguments[1]))
         return
-    for percent in [int(argument) for argument in arguments] or [10, 100, 1000]:
-        yield from _at(percent)
+    reckoned = "sweep" in arguments
+    for percent in [int(argument) for argument in arguments if argument != "sweep"] or [10, 100, 1000]:
+        yield from _at(percent, run=percent <= 100 and not reckoned)
 
 
-def _at(percent: int) -> Iterator[Row]:
+def _at(percent: int, *, run: bool) -> Iterator[Row]:
     path = database(spec_of(percent))
     known = Known(path)
     name = f"registry cost at {percent} %"
     counts = ", ".join(f"{count:,} {what}" for what, count in known.rows.items())
     yield Row(f"{name}: floor", f"{Spent(known.pages, known.floor)} ({counts})")
     reasons = Reasons(known)
-    if percent <= 100:
+    if run:
         with served(path) as url:
             naive = _follow_next(url)
             per_object, _ = _harvest(url, "per-object")
@@ -247,9 +259,9 @@ def _at(percent: int) -> Iterator[Row]:
         sweep = reasons.spent
     yield Row(f"{name}: following next, {how}", _against(naive, known))
     yield Row(f"{name}: per-object, {how}", _against(per_object, known))
-    yield Row(f"{name}: sweep, {how if percent <= 100 else 'scheduler over the real times'}", _against(sweep, known))
+    yield Row(f"{name}: sweep, {how if run else 'scheduler over the real times'}", _against(sweep, known))
     yield Row(f"{name}: sweep's excess", str(reasons))
-    if percent <= 100:
+    if run:
         simulated = Reasons(known)
         asyncio.run(_simulated(known, simulated))
         check = f"next {known.naive()}; per-object {known.per_object()}; sweep {simulated.spent}"
@@ -297,16 +309,14 @@ async def _simulated(known: Known, reasons: Reasons) -> None:
 
     async def ask(window: Window, number: int) -> Page:
         times = known.times[window.resource.path]
-        skipped = (number - 1) * PER_PAGE
-        reasons.window(window.resource.path, window.since, window.until, skipped)
-        first, last = bisect_left(times, window.since), bisect_right(times, window.until)
-        begin, end = min(last, first + skipped), min(last, first + skipped + PER_PAGE)
+        places = reasons.window(window, (number - 1) * PER_PAGE)
+        count = bisect_right(times, window.until) - bisect_left(times, window.since)
         name = window.resource.time_field
-        rows: list[Record] = [
-            {"id": place + 1, name: format_time(EPOCH + times[place] * MICROSECOND)} for place in range(begin, end)
-        ]
+        rows: list[Record] = [{"id": n + 1, name: format_time(EPOCH + times[n] * MICROSECOND)} for n in places]
+        if window.backwards:
+            rows.reverse()
         await asyncio.sleep(0)
-        return Page(rows, last - first, exact=True, has_next=end < last, answered_at=datetime.now(UTC))
+        return Page(rows, count, exact=True, has_next=number * PER_PAGE < count, answered_at=datetime.now(UTC))
 
     async def take(resource: Resource, rows: Sequence[Record]) -> None:
         pass

@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
 from random import Random
@@ -33,7 +33,7 @@ Row = tuple[int, int]
 class FakeList:
     """A list of the Registry under a time window, sorted by time and id. It moves before the answers of `changes`.
 
-    `cap` makes it give fewer rows than asked for, `deaf` ignore the window.
+    `cap` makes it give fewer rows than asked for, `deaf` ignore the window, `one_way` the wish for the last rows first.
     """
 
     resource: Resource
@@ -42,9 +42,11 @@ class FakeList:
     changes: dict[int, Callable[[FakeList], None]] = field(default_factory=dict)
     cap: int | None = None
     deaf: bool = False
+    one_way: bool = False
     requests: int = 0
     skipped: int = 0
     counted: int = 0
+    given: int = 0
     removed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -59,9 +61,9 @@ class FakeList:
 
     @property
     def seconds(self) -> float:
-        """What the requests have cost the Registry, by the figures of wire.md, but for the counting."""
+        """What the requests have cost the Registry, by the figures of wire.md."""
         offsets = self.skipped * self.resource.skipped_row_seconds
-        return self.requests * 0.070 + len(self.at_first) * 25e-6 + offsets
+        return self.requests * 0.070 + self.given * 25e-6 + offsets + self.counted * 0.37e-6
 
     @property
     def floor(self) -> float:
@@ -77,7 +79,9 @@ class FakeList:
         skipped = (number - 1) * self.per_page
         self.skipped += min(skipped, end - begin)
         self.counted += end - begin
-        chosen = self.rows[begin + skipped : min(end, begin + skipped + (self.cap or self.per_page))]
+        rows = self.rows[begin:end][::-1] if window.backwards and not self.one_way else self.rows[begin:end]
+        chosen = rows[skipped : skipped + (self.cap or self.per_page)]
+        self.given += len(chosen)
         name = self.resource.time_field
         records: list[Record] = [{"id": i, name: format_time(EPOCH + t * MICROSECOND)} for t, i in chosen]
         return Page(records, end - begin, True, end - begin > skipped + len(records), datetime(2026, 7, 1, tzinfo=UTC))
@@ -246,6 +250,10 @@ def removing(which: list[int]) -> Move:
     return move
 
 
+def capping(cap: int | None) -> Move:
+    return lambda fake: setattr(fake, "cap", cap)
+
+
 growth = st.dictionaries(st.integers(1, 60), st.lists(a_time, min_size=1, max_size=9).map(inserting), max_size=6)
 shrinkage = st.dictionaries(
     st.integers(1, 60), st.lists(st.integers(0, 2000), min_size=1, max_size=5).map(removing), max_size=5
@@ -293,11 +301,30 @@ async def test_a_row_in_the_past_between_two_pages_of_a_tail_moves_none_out_of_s
         (await swept(fake, lanes, at)).check()
 
 
-@pytest.mark.parametrize("which", [0, 15, 25, 39])
+FULL_INSTANTS = [NOW - DAY] * 100 + [NOW - 1] * 200
+
+
+@pytest.mark.parametrize("which", [0, 15, 25, 39, 95, 105, 295])
 @in_jumping_time
 async def test_a_row_that_goes_from_a_full_instant_takes_none_along(which: int) -> None:
-    for at in range(1, 14):
-        fake = FakeList(FILES, ids_for([NOW - DAY] * 100 + [NOW - 1] * 200, at), 10, {at: removing([which])})
+    for at in range(1, 32):
+        fake = FakeList(FILES, ids_for(FULL_INSTANTS, at), 10, {at: removing([which])})
+        (await swept(fake, 4, at)).check()
+
+
+@pytest.mark.parametrize("time", [NOW - DAY, NOW - 1])
+@in_jumping_time
+async def test_a_row_that_comes_into_a_full_instant_moves_none_out_of_sight(time: int) -> None:
+    for at in range(1, 32):
+        fake = FakeList(FILES, ids_for(FULL_INSTANTS, at), 10, {at: inserting([time])})
+        (await swept(fake, 4, at)).check()
+
+
+@in_jumping_time
+async def test_a_page_that_is_short_once_costs_no_row() -> None:
+    for at in range(1, 32):
+        changes = {at: capping(7), at + 1: capping(None)}
+        fake = FakeList(FILES, ids_for(FULL_INSTANTS, at), 10, changes)
         (await swept(fake, 4, at)).check()
 
 
@@ -319,6 +346,14 @@ async def test_a_server_that_ignores_the_window_is_found_out() -> None:
         await swept(fake, 4, 1)
     assert "not of the time asked for" in str(raised.value.exceptions[0])
     assert fake.requests < 20
+
+
+@in_jumping_time
+async def test_a_server_that_gives_the_first_rows_for_the_last_is_found_out() -> None:
+    fake = FakeList(FILES, ids_for(FULL_INSTANTS, 1), 10, one_way=True)
+    with pytest.raises(ExceptionGroup) as raised:
+        await swept(fake, 4, 1)
+    assert "out of order" in str(raised.value.exceptions[0])
 
 
 @pytest.mark.parametrize("value", [None, "", "yesterday", 5])
@@ -381,6 +416,12 @@ def recent(size: int, random: Random) -> list[int]:
     return [NOW - int(random.expovariate(1 / (60 * DAY))) for _ in range(size)]
 
 
+def after_a_gap(size: int, random: Random) -> list[int]:
+    """A fifth in a day, the rest in another day eleven years later: nothing received tells of the second."""
+    days = [BIRTH] * (size // 5) + [NOW - 400 * DAY] * (size - size // 5)
+    return [begin + random.randrange(DAY) for begin in days]
+
+
 def early(size: int, random: Random) -> list[int]:
     return [BIRTH + int(random.expovariate(1 / DAY)) for _ in range(size)]
 
@@ -404,7 +445,7 @@ def one_instant(size: int, random: Random) -> list[int]:
     return [NOW - DAY] * size
 
 
-SHAPES = [spread, bags, ties, half_in_a_day, recent, early, giant, medium, one_instant]
+SHAPES = [spread, bags, ties, half_in_a_day, recent, after_a_gap, early, giant, medium, one_instant]
 
 
 @pytest.mark.parametrize("lanes", [1, 8])
@@ -415,38 +456,42 @@ async def test_hardly_a_request_in_vain(shape: Callable[[int, Random], list[int]
     fake = FakeList(EVENTS, ids_for(shape(15_000, Random(5)), 5), 100)
     run = await swept(fake, lanes, 5)
     run.check()
-    counted = fake.counted * 10 * 0.37e-6 / (fake.pages * 0.095)
     print(
         f"{shape.__name__}, {lanes} lanes: {fake.requests} requests for {fake.pages} pages,"
-        f" {len(run.taken) - len(fake.rows)} rows twice, counting {counted:.1%}"
+        f" {len(run.taken) - len(fake.rows)} rows twice"
     )
     assert fake.requests <= fake.pages * 1.06 + 12
-    assert counted < (0.2 if shape is not one_instant else 0.65)  # an instant cannot be cut
 
 
+@pytest.mark.parametrize("lanes", [1, 8])
+@pytest.mark.parametrize("resource", [FILES, EVENTS])
 @pytest.mark.parametrize("shape", SHAPES)
 @in_jumping_time
-async def test_server_time(shape: Callable[[int, Random], list[int]]) -> None:
-    fake = FakeList(FILES, ids_for(shape(150_000, Random(6)), 6), 1000)
-    run = await swept(fake, 8, 6, slowest=0)
+async def test_server_time(shape: Callable[[int, Random], list[int]], resource: Resource, lanes: int) -> None:
+    fake = FakeList(resource, ids_for(shape(150_000, Random(6)), 6), 1000)
+    run = await swept(fake, lanes, 6, slowest=1)
     run.check()
-    inside = one_instant_offsets(fake)
+    inside = least_inside_instants(fake)
     print(
-        f"{shape.__name__}: {fake.requests} requests for {fake.pages} pages,"
-        f" {fake.seconds:.2f} s for {fake.floor:.2f} s + {inside:.2f} s of offsets in instants"
+        f"{shape.__name__} {resource.path} {lanes}: {fake.requests} requests for {fake.pages} pages,"
+        f" {fake.seconds:.2f} s for {fake.floor:.2f} s + {inside:.2f} s inside instants,"
+        f" {fake.counted * 0.37e-6:.2f} s of counting"
     )
     assert fake.requests <= fake.pages * 1.06 + 12
-    bound = 1.25 if shape is medium else 1.2  # many an instant goes over several pages: offsets, or rows repeated
+    bound = 1.45 if shape is medium else 1.2  # many an instant goes over several pages: offsets, or rows repeated
     assert fake.seconds <= bound * (fake.floor + inside)
 
 
-def one_instant_offsets(fake: FakeList) -> float:
-    """Seconds of offsets that nobody can do without: those inside an instant."""
+def least_inside_instants(fake: FakeList) -> float:
+    """Seconds that nobody can do without where an instant fills pages: for each of them all of it is counted, and
+    rows are skipped, though from whichever end is nearer."""
     seconds, begin = 0.0, 0
     while begin < len(fake.rows):
         end = bisect_right(fake.rows, (fake.rows[begin][0], 1 << 62))
-        pages = (end - begin) // fake.per_page
-        seconds += fake.per_page * pages * (pages + 1) / 2 * fake.resource.skipped_row_seconds
+        pages = ceil((end - begin) / fake.per_page)
+        skipped = sum(min(page, pages - 1 - page) for page in range(pages)) * fake.per_page
+        counted = pages * (end - begin) if pages > 1 else 0
+        seconds += skipped * fake.resource.skipped_row_seconds + counted * 0.37e-6
         begin = end
     return seconds
 
@@ -461,7 +506,7 @@ async def test_what_heavy_ties_cost(lanes: int) -> None:
         f"{lanes} lanes: {fake.requests} requests for {fake.pages} pages, {fake.seconds:.2f} s for {fake.floor:.2f} s"
     )
     assert fake.requests <= 1.2 * fake.pages
-    assert fake.seconds <= 1.3 * fake.floor
+    assert fake.seconds <= 1.35 * fake.floor
 
 
 @pytest.mark.parametrize("lanes", [2, 8])
@@ -492,3 +537,4 @@ async def test_a_window_as_a_journal_holds_it() -> None:
         ("date_time__lteq", "2026-07-01T00:00:00.000001Z"),
     )
     assert window.sort == ("date_time__asc", "id__asc")
+    assert replace(window, backwards=True).sort == ("date_time__desc", "id__desc")
