@@ -2,8 +2,9 @@
 
 Hides who may fetch ahead of whom. Rows are committed turn by turn: an object, then its files, then its
 events; and last the lists that belong to no object. Pages that arrive before their turn are held in
-memory within a budget of bytes. A page that is next in line is always let through, so the walk cannot
-block itself, and when the budget is full those nearest to their turn go first.
+memory within a budget of bytes, those nearest to their turn first. A third of it is kept for the list that
+is being committed, or what is held for later would leave it no room to be read ahead; and the page that is
+next in line is always let through, so the walk cannot block itself.
 """
 
 from __future__ import annotations
@@ -96,7 +97,11 @@ class _Waiting:
 
 
 class Budget:
-    """Bytes of pages fetched, or being fetched, ahead of their turn."""
+    """Bytes of pages fetched, or being fetched, ahead of their turn.
+
+    No request has to wait for room if `limit` is three pages for each that may be in flight: one of the list
+    that is being committed, and of those that come after it one in flight and one held.
+    """
 
     def __init__(self, limit: int, per_page: int) -> None:
         self._limit = limit
@@ -143,15 +148,18 @@ class Budget:
         while self._waiting:
             first = self._waiting[0]
             if not first.admitted.done():
-                if self._held + first.size > self._limit and not self._is_next(first):
+                if not self._has_room(first):
                     return
                 # Counted here and not when the waiting task runs, or too many would be let in at once.
                 self._hold(first.turn.lanes[first.lane_index], first.size)
                 first.admitted.set_result(None)
             heapq.heappop(self._waiting)
 
-    def _is_next(self, page: _Waiting) -> bool:
-        """Whether nothing can be committed before this page; an earlier page is one that a walk looks back at."""
-        if page.turn is not self._head or page.lane_index != page.turn.current:
-            return False
-        return page.page <= page.turn.lanes[page.lane_index].rows // self._per_page + 1
+    def _has_room(self, page: _Waiting) -> bool:
+        head = self._head.lanes[self._head.current] if self._head is not None else None
+        lane = page.turn.lanes[page.lane_index]
+        later = self._held - (head.held if head is not None else 0)
+        if lane is not head:
+            return later + page.size <= self._limit * 2 / 3 and self._held + page.size <= self._limit
+        # Nothing can be committed before the first of these; an earlier page is one that a walk looks back at.
+        return self._held + page.size <= self._limit or page.page <= lane.rows // self._per_page + 1

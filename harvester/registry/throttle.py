@@ -10,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from math import ceil
 from types import TracebackType
 
 from aiolimiter import AsyncLimiter
 
 HEADROOM = 1.02
-"""Requests are spaced this much wider than 1/rate: what leaves us evenly arrives a little unevenly, and
-the promise is about any one-second window as the server sees it."""
+"""The rate is kept in windows this much longer than those it is promised for: what leaves us in one second may reach
+the server in a little less."""
 
+CATCH_UP = 0.1
+"""Seconds of the rate that may be made up for at once, when the event loop was busy as the next request was due."""
+
+ROUNDS = 8
+"""Rounds of the event loop after which a request that may go has left for certain."""
 
 WORTH_IT = 1.1
 """What one more in flight must gain in throughput, at least; doubling must gain four times that."""
@@ -71,15 +77,49 @@ class Knee:
         self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
 
 
+class _Rate:
+    """At most `rate` in any second, and as many as that however late the event loop wakes us.
+
+    aiolimiter spaces them. Its bucket must have room for more than one, or no time that is lost would ever be made
+    up for, a tenth of it at 100 a second; but a bucket with such room lets more than the rate through in its first
+    second. So the moments at which the last ones left are kept too: nothing passes before a whole window is over
+    since as many as the rate allows in it have left.
+    """
+
+    def __init__(self, rate: float) -> None:
+        most = ceil(rate)  # and not less: two full windows shorter than a second could begin in one
+        room = 1 + rate * CATCH_UP
+        self._limiter = AsyncLimiter(room, HEADROOM * room / rate)
+        self._window = HEADROOM * most / rate
+        self._left: deque[list[float]] = deque([[float("-inf")]] * most, maxlen=most)
+        self._first = asyncio.Lock()
+
+    async def acquire(self) -> None:
+        """Wait until one more may pass; they pass in the order in which they asked."""
+        loop = asyncio.get_running_loop()
+        async with self._first:
+            await self._limiter.acquire()
+            while (early := self._left[0][0] + self._window - loop.time()) > 0:
+                await asyncio.sleep(early)
+            self._left.append(moment := [0.0])
+            self._leave(moment, ROUNDS)
+
+    def _leave(self, moment: list[float], rounds: int) -> None:
+        """Note when a request leaves: now, unless the event loop is so busy that it is later."""
+        loop = asyncio.get_running_loop()
+        moment[0] = loop.time()
+        if rounds:
+            loop.call_soon(self._leave, moment, rounds - 1)
+
+
 class Throttle:
     """At most `rate` requests a second, at most `concurrency` in flight, none while paused.
 
-    Use it as `async with throttle:` around one attempt. The limiter is built as `AsyncLimiter(1, 1/rate)`:
-    `AsyncLimiter(rate, 1)` lets nearly twice the rate through in its first second.
+    Use it as `async with throttle:` around one attempt.
     """
 
     def __init__(self, rate: float, concurrency: int, knee: Knee | None = None) -> None:
-        self._limiter = AsyncLimiter(1, HEADROOM / rate)
+        self._rate = _Rate(rate)
         self._knee = knee
         self._ceiling = concurrency if knee is None else knee.limit
         self._limit = float(self._ceiling)
@@ -134,7 +174,7 @@ class Throttle:
             while True:
                 while (seconds := self.paused_for()) > 0:
                     await asyncio.sleep(seconds)
-                await self._limiter.acquire()
+                await self._rate.acquire()
                 if self.paused_for() == 0:
                     return
         except BaseException:

@@ -3,7 +3,8 @@
 dlt's rest_api source (parallelised), a singer-sdk tap, a sequential script with requests, httpx.AsyncClient with
 gather, each in a virtual environment of its own under the scratch directory, and harvester by its command line; one run
 each in turn, RUNS times, medians. The server's quirks: its counts are an hour old (2,500 rows short), its default sorts
-have ties and go by columns that change, texts are nasty. Records a second count the distinct records of the whole
+have ties and go by columns that change, texts are nasty. Twenty objects are updated meanwhile: harvester, and it alone,
+asks for each of these again, in three requests or more. Records a second count the distinct records of the whole
 process's time, imports included; a record is lost if its id is not in the output, doubled if it is there twice.
 """
 
@@ -16,17 +17,26 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
 from harvester.demo import API_KEY, EMAIL, records
-from tests.benchmarks.serving import PROGRAM, SCRATCH, CollectionSpec, database, environment, post, served, stats
+from tests.benchmarks.serving import (
+    PROGRAM,
+    SCRATCH,
+    CollectionSpec,
+    database,
+    environment,
+    post,
+    served,
+    stats,
+    watched,
+)
 from tests.benchmarks.table import Row, median, show
 
-SPEC = CollectionSpec(seed=12, objects=150, files_per_object=22.0, events_per_file=5, stale_counts=-2500)
+SPEC = CollectionSpec(seed=12, objects=600, files_per_object=22.0, events_per_file=5, stale_counts=-2500)
 LISTS = ("objects", "files", "events")
 CLIENTS = Path(__file__).parent / "peer_clients"
 PEERS = {
@@ -115,7 +125,7 @@ def _one(name: str, runs: Runs, original: Path, held: dict[str, set[int]]) -> No
                 stderr=log,
             ) as process,
         ):
-            peak = _watched(process)
+            _, peak = watched(process)
         runs.walls.append(time.perf_counter() - began)
         runs.requests = stats(url)["requests"]
     if process.returncode:
@@ -126,17 +136,6 @@ def _one(name: str, runs: Runs, original: Path, held: dict[str, set[int]]) -> No
     runs.distinct = sum(len(ids) for ids in seen.values())
     runs.lost = max(runs.lost, sum(len(ids - seen[name].keys()) for name, ids in held.items()))
     runs.doubled = max(runs.doubled, sum(number - 1 for ids in seen.values() for number in ids.values()))
-
-
-def _watched(process: subprocess.Popen[bytes]) -> float:
-    """Wait for its end; its peak RSS in MiB. ru_maxrss would begin with what this process had when it forked."""
-    peak = 0.0
-    while process.poll() is None:
-        with suppress(OSError, IndexError):
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak = max(peak, int(status.split("VmHWM:")[1].split()[0]) / 1024)
-        time.sleep(0.01)
-    return peak
 
 
 def _ids(output: Path) -> dict[str, Counter[int]]:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,7 @@ SCRATCH = Path(tempfile.gettempdir()) / "harvester-benchmarks"
 
 
 def database(spec: CollectionSpec) -> Path:
-    """A database of this collection, made once.
-
-    In another process: what a process has ever used counts as the peak of those it starts afterwards.
-    """
+    """A database of this collection, made once, in another process: it takes memory."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     path = SCRATCH / f"registry-{hashlib.sha256(repr(spec).encode()).hexdigest()[:16]}.sqlite"
     if not path.exists():
@@ -112,13 +110,28 @@ class Measured:
 def measured(arguments: list[str], env: dict[str, str], cwd: Path) -> Measured:
     """Run a harvester command to its end."""
     began = time.perf_counter()
-    with subprocess.Popen([*PROGRAM, *arguments], env=env, cwd=cwd, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - began
-    return Measured(process.returncode, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen([*PROGRAM, *arguments], env=env, cwd=cwd, stdout=said) as process,
+    ):
+        usage, peak = watched(process)
+        wall = time.perf_counter() - began
+        said.seek(0)
+        return Measured(process.returncode, wall, usage.ru_utime + usage.ru_stime, peak, said.read())
+
+
+def watched(process: subprocess.Popen[Any]) -> tuple[resource.struct_rusage, float]:
+    """Wait for its end; what it used, and its peak RSS in MiB. ru_maxrss would begin with ours when it was forked."""
+    peak = 0.0
+    while True:
+        with suppress(OSError, IndexError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = max(peak, int(status.split("VmHWM:")[1].split()[0]) / 1024)
+        ended, code, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(code)
+            return usage, peak
+        time.sleep(0.01)
 
 
 async def _serve(path: str, latency: str, cost_scale: str, faults: str) -> None:
@@ -142,6 +155,7 @@ __all__ = [
     "replayed",
     "served",
     "stats",
+    "watched",
 ]
 
 if __name__ == "__main__":

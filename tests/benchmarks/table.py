@@ -48,11 +48,14 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
-def show(rows: Iterable[Row]) -> None:
-    """Print rows as they come."""
+def show(rows: Iterable[Row]) -> bool:
+    """Print rows as they come; returns whether every goal was met."""
     print(HEAD, flush=True)
+    well = True
     for row in rows:
         print(row, flush=True)
+        well = well and row.met is not False
+    return well
 
 
 def _figure(value: float, note: str, unit: str) -> str:

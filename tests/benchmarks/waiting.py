@@ -26,6 +26,12 @@ GIANT = {
     4: CollectionSpec(seed=9, objects=3, files_per_object=1.0, largest_object=25_000, events_per_file=1, nasty=False),
     16: CollectionSpec(seed=9, objects=3, files_per_object=1.0, largest_object=100_000, events_per_file=1, nasty=False),
 }
+LIMITED = {
+    "per-object": CollectionSpec(seed=8, objects=2000, files_per_object=8.0, events_per_file=2, nasty=False),
+    "sweep": CollectionSpec(
+        seed=9, objects=3, files_per_object=1.0, largest_object=200_000, events_per_file=1, nasty=False
+    ),
+}
 RATE = 100.0
 
 
@@ -46,8 +52,8 @@ def rows(arguments: Sequence[str] = ()) -> Iterator[Row]:
                     job = client.Job(url, strategy, concurrency, per_page=PER_PAGE, uvloop=uvloop)
                     title = f"waiting, C = {concurrency}, {name}, {strategy}{', uvloop' if uvloop else ''}"
                     yield _waited(title, job, runs)
-    for strategy in ("per-object", "sweep"):
-        with replayed(database(SMALL[16] if strategy == "per-object" else GIANT[16]), latency=LATENCY) as url:
+    for strategy, spec in LIMITED.items():
+        with replayed(database(spec), latency=LATENCY) as url:
             yield from _limited(client.Job(url, strategy, 16, rate=RATE, per_page=PER_PAGE), max(1, runs // 2))
 
 

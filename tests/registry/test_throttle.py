@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.registry.throttle import Knee, Throttle
-from tests.registry.jumping import in_jumping_time, now
+from tests.registry.jumping import JumpingLoop, in_jumping_time, now
 
 
 def most_in_a_second(moments: list[float]) -> int:
@@ -63,6 +63,29 @@ async def test_the_rate_is_not_much_lower_than_asked_for() -> None:
     throttle, begun = Throttle(10, 10), list[float]()
     await asyncio.gather(*(occupy(throttle, 0.1, begun) for _ in range(200)))
     assert now() == pytest.approx(20, rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [5, 7.5, 40, 100, 333])
+@in_jumping_time
+async def test_a_busy_event_loop_costs_none_of_the_rate_and_never_exceeds_it(rate: float) -> None:
+    throttle, begun, random = Throttle(rate, 100), list[float](), Random(3)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, JumpingLoop)
+
+    async def request() -> None:
+        async with throttle:
+            if random.random() * rate < 1:
+                loop.now += random.uniform(0, 0.05)  # it leaves late
+            begun.append(now())
+            await asyncio.sleep(0.05)
+        if random.random() * rate < 10:
+            loop.now += random.uniform(0, 0.04)  # its page is parsed, and nobody is woken
+
+    requests = ceil(20 * rate)
+    await asyncio.gather(*(request() for _ in range(requests)))
+    assert begun[-1] <= 1.03 * requests / rate
+    # Each is up to 19 ms on its way to the server.
+    assert most_in_a_second([moment + random.uniform(0, 0.019) for moment in begun]) <= ceil(rate)
 
 
 @given(
@@ -119,17 +142,18 @@ async def test_every_promise_at_once(
     await all_free(throttle, concurrency)
 
 
+@pytest.mark.parametrize(("rate", "concurrency"), [(1000, 2), (100, 100)])
 @in_jumping_time
-async def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
-    throttle, order = Throttle(1000, 2), list[int]()
+async def test_all_pass_in_the_order_they_asked_in(rate: float, concurrency: int) -> None:
+    throttle, order = Throttle(rate, concurrency), list[int]()
 
     async def request(number: int) -> None:
         async with throttle:
             order.append(number)
             await asyncio.sleep(1)
 
-    await asyncio.gather(*(request(number) for number in range(20)))
-    assert order == list(range(20))
+    await asyncio.gather(*(request(number) for number in range(200)))
+    assert order == list(range(200))
 
 
 @in_jumping_time
