@@ -7,11 +7,12 @@ from harvester.dump.layout import partials, published, published_name
 from harvester.dump.manifest import Manifest, read_manifest
 from harvester.dump.reader import Dump, lines_of
 from harvester.dump.recover import Unfinished, begun, header_of, recover
-from harvester.dump.spool import Heap, Spool
+from harvester.dump.spool import Block, Heap, Spool, own_id
 from harvester.dump.verify import Damage, Verdict, verify
 from harvester.dump.writer import DumpWriter, Pace, new_partial, point_to_newest, publish, remove
 
 __all__ = [
+    "Block",
     "Codec",
     "Damage",
     "Disk",
@@ -28,6 +29,7 @@ __all__ = [
     "header_of",
     "lines_of",
     "new_partial",
+    "own_id",
     "partials",
     "point_to_newest",
     "publish",

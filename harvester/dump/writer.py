@@ -3,7 +3,8 @@
 Hides the order of syncs that lets a harvest be killed at any instant, and compression. Lines are kept in
 memory until the next checkpoint, then encoded and written in one piece; data is synced before the journal
 line that vouches for it; a dump is published by one rename after everything in it is durable.
-Synchronous: the caller decides which thread waits for the disk.
+Synchronous: the caller decides which thread waits for the disk. Lines may be appended in one thread while
+another makes a checkpoint of those that were sealed before.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Pace:
 
 @dataclass
 class _DataFile:
-    """One NDJSON file being written: what is on disk, and the lines that will follow at the next checkpoint."""
+    """One NDJSON file being written: what is on disk, what this checkpoint adds (sealed), and what the next will."""
 
     path: Path
     descriptor: int
@@ -47,6 +48,7 @@ class _DataFile:
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     lines: list[bytes] = field(default_factory=list)
     records: int = 0
+    sealed: tuple[list[bytes], int] = ([], 0)
 
 
 class DumpWriter:
@@ -64,6 +66,7 @@ class DumpWriter:
         self._lock = lock
         self._open = True
         self._pending = Pace(0, 0)
+        self._sealed = False
         with disk_errors(directory):
             paths = {stem: directory / layout.data_file(stem, codec) for stem in stems}
             self._files = {stem: _DataFile(path, disk.open_append(path)) for stem, path in paths.items()}
@@ -135,15 +138,24 @@ class DumpWriter:
         """All that belongs to one more object has been appended."""
         self._pending = Pace(self._pending.bytes, self._pending.objects + 1)
 
+    def seal(self) -> None:
+        """Let the next checkpoint end here: what is appended from now on belongs to the one after it."""
+        for file in self._files.values():
+            file.sealed, file.lines, file.records = (file.lines, file.records), [], 0
+        self._pending = Pace(0, 0)
+        self._sealed = True
+
     def checkpoint(self, cursor: Json, notes: Sequence[Json] = ()) -> None:
-        """Make everything appended so far durable, and only then say so in the journal."""
+        """Make all that is sealed durable, or else everything appended so far; only then say so in the journal."""
+        if not self._sealed:
+            self.seal()
         for file in self._files.values():
             with disk_errors(file.path):
                 self._write(file)
         with disk_errors(self.directory / layout.JOURNAL):
             extents = {stem: file.extent for stem, file in self._files.items()}
             self._journal.checkpoint(Checkpoint(cursor, extents), list(notes))
-        self._pending = Pace(0, 0)
+        self._sealed = False
 
     def summaries(self) -> dict[str, FileSummary]:
         """What the manifest says of each file, by stem, as of the last checkpoint."""
@@ -179,17 +191,17 @@ class DumpWriter:
             self._lock.release()
 
     def _write(self, file: _DataFile) -> None:
-        if not file.lines:
+        lines, records = file.sealed
+        if not lines:
             return
-        plain = b"".join(file.lines)
+        plain = b"".join(lines)
         data = self.codec.encode(plain)
         self._disk.write(file.descriptor, data)
         self._disk.sync(file.descriptor)
         file.digest.update(data)
         was = file.extent
-        file.extent = Extent(was.bytes + len(data), was.records + file.records, was.plain + len(plain))
-        file.lines.clear()
-        file.records = 0
+        file.extent = Extent(was.bytes + len(data), was.records + records, was.plain + len(plain))
+        file.sealed = [], 0
 
     def _go_back(self, file: _DataFile, extent: Extent) -> None:
         """Cut a file to what the journal vouches for, and take its digest up to there."""

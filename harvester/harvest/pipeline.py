@@ -93,9 +93,12 @@ class Pipeline:
                 group.create_task(self._commit())
                 for _ in range(self._workers):
                     group.create_task(self._work())
+            await self._disk.done()
             self.finished = True
-            await self._checkpoint()
+            self._begin_checkpoint()
+            await self._disk.done()
         except BaseException as error:
+            await self._disk.settled()
             if self._disk.well and self._writer.codec is Codec.NONE:
                 with suppress(DumpError):  # what stopped the run is the news
                     self._writer.checkpoint(self._cursor(), self._new_notes)
@@ -124,6 +127,10 @@ class Pipeline:
         """Put a turn in line whose lanes the caller fills itself."""
         await self._room.acquire()
         self._in_line.put_nowait(turn)
+
+    async def committed(self) -> None:
+        """Wait until all that is in line has been committed."""
+        await self._in_line.join()
 
     def object_turn(self, record: Record, line: bytes) -> Turn:
         """The turn of an object and what hangs off it; objects must come in id order."""
@@ -170,12 +177,14 @@ class Pipeline:
 
     async def _work(self) -> None:
         while (turn := await self._to_do.get()) is not None:
+            for lane in turn.lanes[: turn.opened_at]:
+                lane.close()
             async with asyncio.TaskGroup() as group:
-                for index, lane in enumerate(turn.lanes):
-                    if index < turn.opened_at:
-                        lane.close()
-                    else:
-                        group.create_task(self._fill(turn, lane))
+                lanes = turn.lanes[turn.opened_at :]
+                for lane in lanes[1:]:
+                    group.create_task(self._fill(turn, lane))
+                for lane in lanes[:1]:  # it needs no task of its own, and there may be none
+                    await self._fill(turn, lane)
 
     async def _fill(self, turn: Turn, lane: Lane) -> None:
         """Walk one list of a turn to its end. An error that is this list's own is recorded and stays here."""
@@ -262,6 +271,7 @@ class Pipeline:
                 self.budget.release(lane, lane.held)  # pages that a walk dropped
                 self._close(turn, lane, index)
             await self._end(turn)
+            self._in_line.task_done()
 
     async def _append(self, lane: Lane, batch: Batch) -> None:
         """Write a page, up to the very line after which a checkpoint is due, then on from there."""
@@ -310,12 +320,15 @@ class Pipeline:
         self._new_notes.append(note)
 
     async def _checkpoint_if_due(self) -> None:
+        """Have a checkpoint made if one is due, once the one before it is. The commit does not wait for it."""
         if self._writer.due:
-            await self._checkpoint()
+            await self._disk.done()
+            self._begin_checkpoint()
 
-    async def _checkpoint(self) -> None:
+    def _begin_checkpoint(self) -> None:
         notes, self._new_notes = self._new_notes, []
-        await self._disk.run(partial(self._writer.checkpoint, self._cursor(), notes))
+        self._writer.seal()
+        self._disk.begin(partial(self._writer.checkpoint, self._cursor(), notes))
 
     def _cursor(self) -> dict[str, Any]:
         """Where the committed part of the dump ends, and what it has cost so far."""

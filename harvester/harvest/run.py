@@ -42,6 +42,7 @@ from harvester.dump.journal import read_journal
 from harvester.dump.layout import CORRECTIONS, MERGED, SPOOL, is_partial
 from harvester.errors import DumpError, DumpLockedError, ProtocolError, TransientError
 from harvester.harvest.corrections import Findings, Take, Why
+from harvester.harvest.garbage import rare_collections
 from harvester.harvest.pipeline import AskAgain, Note, Pipeline, WalkScope
 from harvester.harvest.plan import PER_OBJECT, SWEEP, Plan, plan, without_plan
 from harvester.harvest.progress import Progress
@@ -89,7 +90,8 @@ async def harvest(
     disk = _disk(client)
     run = _Run(client, scope, progress, disk)
     unfinished = _to_take_up(output, _identity(client, scope), disk, fresh=fresh)
-    return await (run.begin(output) if unfinished is None else run.resume(unfinished))
+    with rare_collections():
+        return await (run.begin(output) if unfinished is None else run.resume(unfinished))
 
 
 async def resume(client: RegistryClient, directory: Path, *, progress: Progress | None = None) -> Outcome:
@@ -119,7 +121,8 @@ async def resume(client: RegistryClient, directory: Path, *, progress: Progress 
                 place=str(found.directory),
                 mend="use the profile it was begun with",
             )
-    return await _Run(client, scope, progress, disk).resume(found)
+    with rare_collections():
+        return await _Run(client, scope, progress, disk).resume(found)
 
 
 async def estimate(client: RegistryClient, scope: Scope) -> Plan:

@@ -1,4 +1,4 @@
-"""Waiting for the disk without holding up the network.
+"""Saving without holding up the network, or whoever makes what is to be saved next.
 
 Hides the thread, and what a cancellation must not do: leave behind a checkpoint that is half written.
 """
@@ -11,23 +11,40 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class DiskThread:
-    """One thread for the checkpoints of one dump. `well` is False once one has failed, or while one is under way."""
+    """One thread for the checkpoints of one dump, which are made one after the other."""
 
     def __init__(self) -> None:
-        self.well = True
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._latest: asyncio.Future[None] | None = None
+
+    @property
+    def well(self) -> bool:
+        """False once a checkpoint has failed, and while one is under way."""
+        latest = self._latest
+        return latest is None or (latest.done() and not latest.cancelled() and latest.exception() is None)
 
     async def run(self, checkpoint: Callable[[], None]) -> None:
-        """Make a checkpoint; raises what it raised. Cancelled, this still waits for what has begun."""
-        self.well = False
-        running = asyncio.get_running_loop().run_in_executor(self._thread, checkpoint)
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
-        finally:
-            self.well = running.done() and not running.cancelled() and running.exception() is None
+        """Make a checkpoint; raises what it raised."""
+        self.begin(checkpoint)
+        await self.done()
+
+    def begin(self, checkpoint: Callable[[], None]) -> None:
+        """Begin a checkpoint; the one before it must be done."""
+        self._latest = asyncio.get_running_loop().run_in_executor(self._thread, checkpoint)
+
+    async def done(self) -> None:
+        """Wait for the latest checkpoint; raises what it raised. Cancelled, this still waits for it."""
+        if self._latest is not None:
+            try:
+                await asyncio.shield(self._latest)
+            except asyncio.CancelledError:
+                await self.settled()
+                raise
+
+    async def settled(self) -> None:
+        """Wait until no checkpoint is under way, whatever came of it."""
+        if self._latest is not None:
+            await asyncio.wait([self._latest])
 
     def close(self) -> None:
         """Let the thread end."""

@@ -10,25 +10,25 @@ checkpoints, reconciliation, the same bytes. Both strategies make one kind of du
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import chain, compress
 from typing import Any
 
 import orjson
 
-from harvester.dump import Heap, JournalState, Spool
+from harvester.dump import Block, Heap, JournalState, Spool, own_id
 from harvester.errors import ProtocolError, TransientError
-from harvester.harvest.batch import Batch
-from harvester.harvest.order import Turn
+from harvester.harvest.batch import Batch, encode, weight
+from harvester.harvest.order import Lane, Turn
 from harvester.harvest.pipeline import Pipeline, first_of
 from harvester.harvest.progress import Progress
 from harvester.harvest.saving import DiskThread
 from harvester.harvest.scope import Scope
 from harvester.registry import BY_ID, Filter, Page, Record, RegistryClient, Start, walk
-from harvester.registry.resources import EVENTS, OBJECTS, PARENT_FILTER, Resource
+from harvester.registry.resources import EVENTS, FILES, OBJECTS, PARENT_FILTER, Resource
 from harvester.registry.windows import FIRST, LAST, Piece, Sweep, Window, micros
 
 UNDATED = "0001-01-01T00:00:00Z"
@@ -169,17 +169,8 @@ class Sweeping:
 
     async def _take(self, resource: Resource, rows: Sequence[Record]) -> None:
         """Put rows on the heap, at once; then wait for room on it if it is full."""
-        stem, heap = resource.file_stem, self._heap
-        for row in rows:
-            parent = row["id"] if resource is OBJECTS else row.get(PARENT_FILTER)
-            if type(parent) is not int or parent < 0:
-                raise ProtocolError(f"{resource.path} {row['id']} has no usable {PARENT_FILTER!r}")
-            moment = row.get(resource.time_field)
-            if type(moment) is not str:
-                raise ProtocolError(f"{resource.path} {row['id']} has no usable {resource.time_field!r}")
-            is_later = resource is not OBJECTS and moment[:19] > self._second
-            line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-            heap.add(stem + LATER if is_later else stem, parent, row["id"], line)
+        if rows:
+            self._put(resource, rows)
         self._progress.rows[resource.path] += len(rows)
         del rows  # as Python objects they take five times the memory, and the wait may be long
         if self._heap.size >= self._spool_bytes:
@@ -187,6 +178,21 @@ class Sweeping:
                 # After a checkpoint that failed, another one must not speak of what came after it.
                 if self._heap.size >= self._spool_bytes and self._disk.well:
                     await self._checkpoint()
+
+    def _put(self, resource: Resource, rows: Sequence[Record]) -> None:
+        moments = _column(resource, rows, resource.time_field, str)
+        stem, groups = resource.file_stem, [(resource.file_stem, rows)]
+        if resource is not OBJECTS and max(moments)[:19] > self._second:
+            is_later = [moment[:19] > self._second for moment in moments]
+            at_first = [not later for later in is_later]
+            groups = [(stem, list(compress(rows, at_first))), (stem + LATER, list(compress(rows, is_later)))]
+        for name, some in groups:
+            ids = [row["id"] for row in some]
+            parents = ids if resource is OBJECTS else _column(resource, some, PARENT_FILTER, int)
+            if min(parents, default=0) < 0:
+                raise ProtocolError(f"{resource.path} with a negative {PARENT_FILTER!r}")
+            notes = list(map(weight, some)) if resource is FILES else [0] * len(some)
+            self._heap.add(name, parents, ids, notes, encode(some))
 
     async def _checkpoint(self) -> None:
         """Sort and write the heap while the others fill a new one."""
@@ -231,33 +237,49 @@ class FromSpool:
     async def _objects(self, pipeline: Pipeline, turn: Turn | None) -> None:
         children = [_Children(self._spool, resource) for resource in pipeline.scope.of_an_object]
         done = pipeline.position.last_id
-        for _, number, line in self._spool.read(OBJECTS.file_stem):
-            if number > done:
-                await self._fill(pipeline, pipeline.object_turn(orjson.loads(line), line), children)
-            elif turn is not None and turn.about is not None and number == turn.about["id"]:
-                await self._fill(pipeline, turn, children)
-            else:
-                for child in children:
-                    child.pass_over(number)
-                await asyncio.sleep(0)
+        for _, _, lines in self._spool.read(OBJECTS.file_stem).rest():
+            for line in lines:
+                record = orjson.loads(line)
+                number = record["id"]
+                if number > done:
+                    await self._line_up(pipeline, pipeline.object_turn(record, line), children)
+                elif turn is not None and turn.about is not None and number == turn.about["id"]:
+                    await self._line_up(pipeline, turn, children)
+                else:
+                    for child in children:
+                        child.pass_over(number)
+            await asyncio.sleep(0)
+        await pipeline.committed()
         for child in children:
             path = child.resource.path
             outside = child.outside()
             pipeline.swept[path] = [self._expected.get(path, 0) + child.later, outside]
 
-    async def _fill(self, pipeline: Pipeline, turn: Turn, children: Sequence[_Children]) -> None:
-        """Line up an object and hand its rows to the commit, one piece ahead: they need not be waited for."""
+    async def _line_up(self, pipeline: Pipeline, turn: Turn, children: Sequence[_Children]) -> None:
+        """Line up an object. Its rows are read when the commit asks for them: it need not wait, and nothing is held."""
         assert turn.about is not None
-        for lane in turn.lanes:
-            lane.pages = asyncio.Queue(maxsize=1)
-        await pipeline.line_up(turn)
         for lane, child in zip(turn.lanes, children, strict=True):
             lane.count = lane.rows
-            for batch in child.of(turn.about["id"], lane.start.last_id):
-                await pipeline.budget.reserve(turn, lane, 0, len(batch.lines))
-                lane.count += batch.size
-                await lane.pages.put(batch)
-            await lane.pages.put(None)
+            lane.pages = _Ready(pipeline, lane, child.of(turn.about["id"], lane.start.last_id))
+        await pipeline.line_up(turn)
+
+
+class _Ready(asyncio.Queue[Batch | None]):
+    """The batches of a lane, each made when it is asked for: whoever asks never waits."""
+
+    def __init__(self, pipeline: Pipeline, lane: Lane, batches: Iterator[Batch]) -> None:
+        super().__init__()
+        self._budget = pipeline.budget
+        self._lane = lane
+        self._batches = batches
+
+    async def get(self) -> Batch | None:
+        """The next one; None at the end."""
+        batch = next(self._batches, None)
+        if batch is not None:
+            self._lane.count += batch.size
+            self._budget.settle(self._lane, 0, len(batch.lines))
+        return batch
 
 
 class _Children:
@@ -268,50 +290,55 @@ class _Children:
         self.later = 0
         """Rows so far that belong to an object and are dated after the sweep began."""
         stem = resource.file_stem
-        self._lines = heapq.merge(
-            ((*line, 0) for line in spool.read(stem)), ((*line, 1) for line in spool.read(stem + LATER))
-        )
-        self._head = next(self._lines, None)
+        self._all = spool.read(stem, stem + LATER)
+        self._late = spool.read(stem + LATER)
         self._outside = 0
 
     def of(self, parent: int, after: int) -> Iterator[Batch]:
         """The rows of one object with ids above `after`."""
-        lines: list[bytes] = []
-        first = last = 0
-        for number, line in self._rows(parent):
-            if number > after:
-                lines.append(line)
-                first, last = first or number, number
-                if len(lines) == LINES_A_BATCH:
-                    yield Batch.of_lines(self.resource, lines, first, last)
-                    lines, first = [], 0
-        if lines:
-            yield Batch.of_lines(self.resource, lines, first, last)
+        self._skip_to(parent)
+        self.later += _rows(self._late.of(parent))
+        _rows(self._all.of(parent, after))
+        pieces, size = [], 0
+        for piece in self._all.of(parent):
+            pieces.append(piece)
+            size += len(piece[-1])
+            if size >= LINES_A_BATCH:
+                yield _batch(pieces)
+                pieces, size = [], 0
+        if pieces:
+            yield _batch(pieces)
 
     def pass_over(self, parent: int) -> None:
         """Leave out the rows of an object that is in the dump already."""
-        for _ in self._rows(parent):
-            pass
+        self._skip_to(parent)
+        self.later += _rows(self._late.of(parent))
+        _rows(self._all.of(parent))
 
     def outside(self) -> int:
         """Read to the end; returns how many rows that were there at first belong to objects not asked for."""
-        while self._head is not None:
-            self._outside += 1 - self._head[3]
-            self._advance()
-        return self._outside
+        return self._outside + _rows(self._all.rest()) - _rows(self._late.rest())
 
-    def _rows(self, parent: int) -> Iterator[tuple[int, bytes]]:
-        while self._head is not None and self._head[0] <= parent:
-            _, number, line, later = self._head
-            if self._head[0] == parent:
-                self.later += later
-                yield number, line
-            else:
-                self._outside += 1 - later
-            self._advance()
+    def _skip_to(self, parent: int) -> None:
+        self._outside += _rows(self._all.before(parent)) - _rows(self._late.before(parent))
 
-    def _advance(self) -> None:
-        self._head = next(self._lines, None)
+
+def _batch(pieces: Sequence[Block]) -> Batch:
+    places, notes, lines = (list(chain.from_iterable(column)) for column in zip(*pieces, strict=True))
+    return Batch.of_lines(lines, own_id(places[0]), own_id(places[-1]), notes)
+
+
+def _rows(pieces: Iterator[Block]) -> int:
+    return sum(len(lines) for _, _, lines in pieces)
+
+
+def _column(resource: Resource, rows: Sequence[Record], name: str, kind: type) -> list[Any]:
+    """One field of all rows; raises ProtocolError unless it is of this type in each."""
+    values = [row.get(name) for row in rows]
+    if not set(map(type, values)) <= {kind}:
+        unfit = next(row["id"] for row in rows if type(row.get(name)) is not kind)
+        raise ProtocolError(f"{resource.path} {unfit} has no usable {name!r}")
+    return values
 
 
 __all__ = ["FromSpool", "Sweeping"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from itertools import pairwise
+from operator import ge, itemgetter
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -251,12 +251,12 @@ class RegistryClient:
         query = [*filters, *(("sort", by) for by in sort), ("page", str(page)), ("per_page", str(per_page))]
         fetch = self._fetch_large if _may_be_cut(per_page) else self._fetch
         answer, content = await fetch(resource.path, self._url(resource.path, query), LIST_KEYS)
-        rows = _rows_of(content, answer)
+        rows, ids = _rows_of(content, answer)
         if len(rows) > per_page:
             raise ProtocolError(
                 f"{len(rows)} rows on a page of at most {per_page}", place=answer.url, request_id=answer.ray
             )
-        if tuple(sort) == BY_ID and any(a["id"] >= b["id"] for a, b in pairwise(rows)):
+        if tuple(sort) == BY_ID and any(map(ge, ids, ids[1:])):
             problem = "rows sorted by id whose ids do not increase"
             raise ProtocolError(problem, place=answer.url, request_id=answer.ray)
         return Page(
@@ -290,7 +290,7 @@ class RegistryClient:
         return True
 
     def _url(self, path: str, query: Iterable[Filter]) -> URL:
-        text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query)
+        text = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in query)
         return URL(f"{self._base}{self._prefix}/{path}{'?' if text else ''}{text}", encoded=True)
 
     def _before_wait(self, error: RegistryError, seconds: float) -> None:
@@ -479,12 +479,17 @@ class RegistryClient:
         return ProtocolError(problem, mend="set registry_url to the Registry's own address", **where)
 
 
+@lru_cache(maxsize=512)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
 def _may_be_cut(per_page: int) -> bool:
     return per_page % 2 == 0 and per_page > SMALLEST_PAGE
 
 
-def _rows_of(content: Record, answer: _Answer) -> list[Record]:
-    """The rows of a list answer; none is null."""
+def _rows_of(content: Record, answer: _Answer) -> tuple[list[Record], list[int]]:
+    """The rows of a list answer, and their ids."""
     where: dict[str, Any] = {"place": answer.url, "status": answer.status, "request_id": answer.ray}
     rows = next(content[key] for key in LIST_KEYS if key in content)
     if rows is None:
@@ -492,10 +497,13 @@ def _rows_of(content: Record, answer: _Answer) -> list[Record]:
     count = content.get("count")
     if not isinstance(rows, list) or not isinstance(count, int) or count < 0:
         raise ProtocolError("a list whose results or count are not what they should be", **where)
-    for row in rows:
-        if not isinstance(row, dict) or type(row.get("id")) is not int or row["id"] <= 0:
-            raise ProtocolError("an entry without a usable id", **where)
-    return rows
+    try:
+        ids = list(map(itemgetter("id"), rows))
+    except (KeyError, TypeError):  # the latter if an entry is no object at all
+        ids = [0]
+    if not set(map(type, ids)) <= {int} or min(ids, default=1) <= 0:
+        raise ProtocolError("an entry without a usable id", **where)
+    return rows, ids
 
 
 def _json_object(body: bytes) -> Record | None:

@@ -156,9 +156,8 @@ class _PagesAhead(Generic[L]):
         self._dropped: list[asyncio.Future[L]] = []
 
     async def get(self, number: int) -> L:
-        self._begin(number)
-        leaf = await self._tasks[number]
-        del self._tasks[number]
+        # A page that nobody fetches yet needs no task of its own.
+        leaf = await (self._tasks.pop(number) if number in self._tasks else self._fetch(number))
         if leaf.exact:
             last = -(-leaf.count // self._per_page)
             for coming in range(number + 1, min(last, number + self._ahead) + 1):

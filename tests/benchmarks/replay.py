@@ -110,7 +110,7 @@ class Replay:
         path, _, text = target.partition("?")
         name = path.removeprefix(API)
         query = dict(reversed(parse_qsl(text)))  # of `sort`, the first
-        page, per_page = int(query["page"]), int(query["per_page"])
+        page, per_page = int(query.get("page", 1)), int(query["per_page"])
         count, rows = self._rows(name, query, (page - 1) * per_page, page * per_page)
         following = ""
         if count > page * per_page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.dump import Disk, Heap, Spool, begun
+from harvester.dump import Disk, Heap, Spool, begun, own_id
 from harvester.dump import spool as spool_module
 from harvester.errors import DumpDamagedError
 from tests.dump.crashing import Crash, CrashingDisk, FastDisk, Moment, RecordingDisk, Tree, bury, materialise, survivals
@@ -30,9 +30,20 @@ def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def heap_of(lines: Iterable[Line], stem: str = "files") -> Heap:
     heap = Heap()
-    for line in lines:
-        heap.add(stem, *line)
+    add(heap, stem, *lines)
     return heap
+
+
+def add(heap: Heap, stem: str, *lines: Line) -> None:
+    parents, ids, texts = zip(*lines, strict=True) if lines else ((), (), ())
+    heap.add(stem, parents, ids, [number % 251 for number in ids], b"".join(texts))
+
+
+def read(spool: Spool, *stems: str) -> Iterator[Line]:
+    for places, notes, lines in spool.read(*stems or ("files",)).rest():
+        for place, note, text in zip(places, notes, lines, strict=True):
+            assert note == own_id(place) % 251
+            yield int.from_bytes(place[:8]), own_id(place), text
 
 
 def line(parent: int, own: int, text: str = "") -> Line:
@@ -60,15 +71,15 @@ def test_each_line_once_in_order(
     for number, places in enumerate(checkpoints):
         spool.checkpoint(heap_of(line(*place) for place in places), {"number": number})
         if chance.random() < 0.3:
-            list(spool.read("files"))  # merges what is too much to be merged at once
+            list(read(spool))  # merges what is too much to be merged at once
         if chance.random() < 0.3:
             spool.close()
             spool, state = Spool.reopen(directory, FastDisk())
             assert state.checkpoint.cursor == {"number": number}
     expected = sorted({line(*place) for places in checkpoints for place in places})
-    assert list(spool.read("files")) == expected
-    assert list(spool.read("files")) == expected
-    assert list(spool.read("events")) == []
+    assert list(read(spool)) == expected
+    assert list(read(spool)) == expected
+    assert list(read(spool, "events")) == []
     assert len(runs(directory)) <= FAN_IN
     spool.close()
 
@@ -78,20 +89,20 @@ def test_of_two_versions_one_comes_whole(directory: Path) -> None:
     spool = Spool.create(directory, {}, FastDisk())
     for version in versions:
         spool.checkpoint(heap_of([version]), {})
-    (found,) = spool.read("files")
+    (found,) = read(spool)
     assert found in versions
     spool.close()
 
 
 def test_the_heap_counts_its_bytes_and_keeps_the_stems_apart(directory: Path) -> None:
     heap = Heap()
-    heap.add("files", 1, 2, b"{}\n")
-    heap.add("events", 1, 2, b"[1]\n")
+    add(heap, "files", (1, 2, b"{}\n"))
+    add(heap, "events", (1, 2, b"[1]\n"))
     assert heap.size == 7
     spool = Spool.create(directory, {}, FastDisk())
     spool.checkpoint(heap, {})
-    assert list(spool.read("files")) == [(1, 2, b"{}\n")]
-    assert list(spool.read("events")) == [(1, 2, b"[1]\n")]
+    assert list(read(spool)) == [(1, 2, b"{}\n")]
+    assert list(read(spool, "events")) == [(1, 2, b"[1]\n")]
     spool.close()
 
 
@@ -117,7 +128,7 @@ def test_what_the_journal_does_not_know_is_cleared_away(directory: Path) -> None
     (directory / "events-000077.run").write_bytes(b"")
     spool, _ = Spool.reopen(directory, FastDisk())
     assert runs(directory) == known
-    assert len(list(spool.read("files"))) == 4
+    assert len(list(read(spool))) == 4
     spool.close()
 
 
@@ -144,7 +155,7 @@ def test_little_memory_whatever_is_spooled(directory: Path) -> None:
     size = sum((directory / name).stat().st_size for name in runs(directory))
     tracemalloc.start()
     found = 0
-    for (parent, own, _), (next_parent, next_own, _) in pairwise(spool.read("files")):
+    for (parent, own, _), (next_parent, next_own, _) in pairwise(read(spool)):
         assert (parent, own) < (next_parent, next_own)
         found += 1
     _, peak = tracemalloc.get_traced_memory()
@@ -170,7 +181,7 @@ def sweep(directory: Path, disk: Disk) -> list[Line]:
     while done < len(LINES):
         done += 5
         spool.checkpoint(heap_of(LINES[done - 5 : done]), {"done": done})
-    found = list(spool.read("files"))
+    found = list(read(spool))
     spool.close()
     return found
 
@@ -220,3 +231,14 @@ def test_the_power_cut_at_every_step(tmp_path: Path) -> None:
         shutil.rmtree(output)
     print(f"{disk.steps} steps, {len(left)} different states left by a power cut")
     assert len(left) > disk.steps / 2
+
+
+@pytest.mark.parametrize("content", [b"short", b"%016x%016x{}\n" % (1, 2), b"\0\0\0\1\0\0\0\3" + bytes(23) + b"\1{}"])
+def test_a_run_that_is_no_run(directory: Path, content: bytes) -> None:
+    path = directory / some_spool(directory)[0]
+    path.write_bytes(content.ljust(path.stat().st_size, b"\n"))
+    spool, _ = Spool.reopen(directory, FastDisk())
+    with pytest.raises(DumpDamagedError, match="not a run of lines") as raised:
+        list(read(spool))
+    assert raised.value.place == str(path)
+    spool.close()

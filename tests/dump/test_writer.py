@@ -315,3 +315,24 @@ def test_the_real_disk_syncs_for_real(tmp_path: Path, monkeypatch: pytest.Monkey
     disk.close(descriptor)
     disk.sync_directory(tmp_path)
     assert synced == [(p.stat().st_dev, p.stat().st_ino) for p in (path, tmp_path)]
+
+
+def test_what_is_appended_after_the_seal_belongs_to_the_next_checkpoint(tmp_path: Path) -> None:
+    disk, pace = FastDisk(), Pace(15, 9)
+    writer = DumpWriter.create(tmp_path / "p", {}, ["files"], Codec.NONE, pace, disk)
+    writer.append("files", b'{"id":123}\n', 1)
+    writer.seal()
+    assert writer.room == 15
+    writer.append("files", b'{"id":124}\n{"id":125}\n', 2)
+    writer.checkpoint({"last": 123})
+    assert writer.due
+    assert (tmp_path / "p" / "files.ndjson").read_bytes() == b'{"id":123}\n'
+    assert writer.summaries()["files"].records == 1
+    writer.close()
+    writer, state = DumpWriter.reopen(tmp_path / "p", pace, disk)
+    assert state.checkpoint.cursor == {"last": 123}
+    writer.append("files", b'{"id":124}\n', 1)
+    writer.checkpoint({"last": 124})
+    assert (tmp_path / "p" / "files.ndjson").read_bytes() == b'{"id":123}\n{"id":124}\n'
+    assert writer.summaries()["files"].records == 2
+    writer.close()
