@@ -146,9 +146,10 @@ def _files(count: int, kind: str = "") -> str:
 
 
 def _bag(canvas: Canvas, portrait: Portrait, view: View) -> None:
-    if view.files == 0:
-        return
     bag, found = portrait.bag, portrait.object
+    if view.files == 0:
+        canvas.section("Files", (f"{number(portrait.total)} with deleted ones, none of them read", "dim"))
+        return
     deleted = f"{number(bag.deleted)} deleted" if bag.deleted else ""
     canvas.section("Files", number(bag.active), size(bag.size), *([(deleted, "red")] if deleted else []))
     if not portrait.whole:
@@ -437,7 +438,9 @@ def _said(name: str, value: object, now: datetime) -> str:
     """A value under the Registry's own name for it, so that it can be filtered by; "" for its NULLs."""
     if isinstance(value, str):
         said = shown(name, value)
-        return "" if said == "–" else _when(value, now) if said == local_time(value) else value
+        if said == "–":
+            return ""
+        return _when(value, now) if said == local_time(value) and ago(value, now) else value
     if isinstance(value, int) and not isinstance(value, bool):
         return "" if value == 0 else size(value) if name == "size" else str(value)
     return shown(name, value)
