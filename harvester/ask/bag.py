@@ -136,9 +136,9 @@ def _order(name: str) -> tuple[str, str]:
 
 
 def excerpt(root: Directory, most: int | None) -> Excerpt:
-    """The first `most` files and as many directories, those near the root before the deeper ones; None is all.
+    """At most `most` files and as many directories, those near the root before the deeper ones; None is all.
 
-    So the whole of a bag is seen before any one of its directories fills the screen.
+    Directories share evenly: the small ones are shown whole before any large one fills the screen.
     """
     order, waiting = [root], deque([root])
     while waiting and (most is None or len(order) <= most):
@@ -146,11 +146,12 @@ def excerpt(root: Directory, most: int | None) -> Excerpt:
         inner = inner if most is None else inner[: most + 1 - len(order)]
         order += inner
         waiting += inner
+    if most is None:
+        return _cut(root, {directory: directory.files for directory in order})
     shown: dict[Directory, tuple[File, ...]] = {}
-    left = most
-    for directory in order:
-        shown[directory] = directory.files if left is None else directory.files[:left]
-        left = None if left is None else left - len(shown[directory])
+    for place, directory in enumerate(sorted(order, key=lambda directory: len(directory.files))):
+        shown[directory] = directory.files[: most // (len(order) - place)]
+        most -= len(shown[directory])
     return _cut(root, shown)
 
 

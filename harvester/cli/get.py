@@ -41,7 +41,7 @@ def _resources(incomplete: str) -> list[str]:
 def get_command(
     session: Session,
     resource: Annotated[
-        str, typer.Argument(help=f"One of {', '.join(RESOURCES)}.", autocompletion=_resources, show_default=False)
+        str, typer.Argument(help=f"One of {', '.join(RESOURCES)}.", metavar="RESOURCE", autocompletion=_resources)
     ],
     key: Annotated[
         str | None,

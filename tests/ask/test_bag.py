@@ -83,15 +83,26 @@ def test_an_excerpt_is_no_longer_than_asked_and_counts_what_it_leaves_out(
         assert len(shown) <= most + 1
 
 
-def test_what_is_near_the_root_is_shown_first() -> None:
-    deep = [file(n, f"data/a/{n:03}") for n in range(100)]
-    near = [file(200, "bagit.txt"), file(201, "data/b/one"), file(202, "manifest-md5.txt")]
-    part = excerpt(arrange([*deep, *near]), 4)
+def test_directories_share_what_is_shown_and_small_ones_are_shown_whole() -> None:
+    large = [file(n, f"data/a/{n:03}") for n in range(100)]
+    small = [file(200, "bagit.txt"), file(201, "data/b/one"), file(202, "manifest-md5.txt")]
+    part = excerpt(arrange([*large, *small]), 10)
     (data,) = part.excerpts
     a, b = data.excerpts
     assert [held.path for held in part.files] == ["bagit.txt", "manifest-md5.txt"]
-    assert [held.path for held in a.files] == ["000", "001"]
-    assert (a.files_left, b.files_left) == (98, 1)
+    assert [held.path for held in b.files] == ["one"]
+    assert [held.path for held in a.files] == [f"{n:03}" for n in range(7)]
+    assert (part.files_left, a.files_left, b.files_left) == (0, 93, 0)
+
+
+def test_of_too_many_directories_those_near_the_root_are_shown() -> None:
+    many = [file(n, f"data/{n:03}/deep/{i}") for n in range(100) for i in range(2)]
+    other = [file(500, "data/000/x"), file(501, "top/1")]
+    part = excerpt(arrange([*many, *other]), 5)
+    data, top = part.excerpts
+    assert (data.directory.name, top.directory.name) == ("data", "top")
+    assert [inner.directory.name for inner in data.excerpts] == ["000", "001/deep", "002/deep"]
+    assert len(data.directories_left) == 97
 
 
 def test_a_directory_that_holds_but_one_is_drawn_as_one_with_it() -> None:
