@@ -119,8 +119,9 @@ def test_a_file_named_as_a_directory_and_names_alike_but_for_case_are_kept_apart
 
 
 def test_a_path_of_thousands_of_levels_makes_no_deep_tree() -> None:
-    root = arrange([file(1, "a/" * 2500 + "end"), file(2, "a/" * 2499 + "b/end")])
-    assert max(depth for _, depth in directories(root)) <= DEEPEST
+    root = arrange([file(level, "a/" * level + "f") for level in range(2500)])
+    assert max(depth for _, depth in directories(root)) == DEEPEST
+    assert len(list(places(root))) == 2500
 
 
 def test_a_path_is_what_follows_the_identifier_of_the_object() -> None:
