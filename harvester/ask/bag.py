@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harvester.registry import Record
 
@@ -112,7 +112,7 @@ def _grown(name: str, place: _Growing) -> Directory:
     own = [file for _, file in place.files]
     return Directory(
         name=name,
-        files=tuple(_renamed(n, f) for n, f in sorted(place.files, key=lambda pair: (_order(pair[0]), pair[1].id))),
+        files=tuple(replace(f, path=n) for n, f in sorted(place.files, key=lambda pair: (_order(pair[0]), pair[1].id))),
         directories=tuple(inner),
         active=sum(not file.deleted for file in own) + sum(d.active for d in inner),
         deleted=sum(file.deleted for file in own) + sum(d.deleted for d in inner),
@@ -125,10 +125,6 @@ def _joined(name: str, place: _Growing) -> tuple[str, _Growing]:
         ((part, place),) = place.directories.items()
         name = f"{name}/{part}"
     return name, place
-
-
-def _renamed(name: str, file: File) -> File:
-    return File(file.id, name, file.size, file.deleted, file.algorithm, file.digest, file.fixity, file.storage)
 
 
 def _order(name: str) -> tuple[str, str]:

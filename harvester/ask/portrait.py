@@ -7,7 +7,8 @@ events, the work items. Failures older than those events are asked for by themse
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,14 +81,19 @@ class Portrait:
         return (self.object.get("file_count"), self.object.get("size")) == (self.bag.active, self.bag.size)
 
 
-async def portray(client: RegistryClient, key: str, *, files: int | None, failures: int) -> Portrait:
+async def portray(
+    client: RegistryClient, key: str, *, files: int | None, failures: int, announce: Callable[[int], None]
+) -> Portrait:
     """The object with this id or identifier. At least `files` of its files are read, all if None, none if 0.
 
-    Takes four requests for an object of up to 1,000 files and events. Raises the errors of `find` and of
-    `RegistryClient.page`.
+    Takes four requests for an object of up to 1,000 files and events. If it will take long, `announce` is told how
+    many files there are to read. Raises the errors of `find` and of `RegistryClient.page`.
     """
     found = await find(client, OBJECTS, key)
     most = files if files in (None, 0) else max(files or 0, READ_AT_MOST)
+    to_read = min(found.get("file_count") or 0, most if most is not None else sys.maxsize)
+    if to_read > READ_AT_MOST:
+        announce(to_read)
     (read, total), chronicle, items = await asyncio.gather(
         _files(client, found, most), _chronicle(client, found, failures), _newest(client, WORK_ITEMS, found, ITEMS_READ)
     )

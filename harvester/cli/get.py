@@ -17,6 +17,7 @@ from harvester.cli.exits import COMPLETE
 from harvester.cli.output import ascii_only
 from harvester.cli.pictures import View, draw_file, draw_object, draw_record
 from harvester.cli.session import Session, with_session
+from harvester.cli.text import number
 from harvester.errors import ConfigError, NotFoundError
 from harvester.registry import RESOURCES, Record, RegistryClient, Resource
 from harvester.registry.resources import FILES, OBJECTS, nearest
@@ -80,9 +81,12 @@ def get_command(
     view = View(files=_number_of_files(files), events=events, wide=wide, now=datetime.now(UTC))
     shape = form or (Shape.TREE if sys.stdout.isatty() else Shape.JSON)
 
+    def announce(count: int) -> None:
+        session.terminal.say(f"reading {number(count)} files, 1,000 a request")
+
     async def ask(client: RegistryClient) -> Portrait | Record:
         if kind is OBJECTS and shape is Shape.TREE:
-            return await portray(client, key, files=view.files, failures=view.events)
+            return await portray(client, key, files=view.files, failures=view.events, announce=announce)
         return await find(client, kind, key)
 
     try:

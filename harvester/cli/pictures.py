@@ -23,14 +23,16 @@ from harvester.registry.resources import parse_time
 STATES = {"A": ("active", "green"), "D": ("deleted", "bold red")}
 YEAR = 365.25
 WHOLE = 1000
+"""Digits that no digest has."""
+
 OLD = YEAR
 """Days after which a fixity check stands out."""
 
 DIGITS = 12
 """Of a digest, where there is not room for all."""
 
-DATED, AGED = 22, 12
-"""Columns that a fixity check takes with its date, and without."""
+DATED = 22
+"""Columns that a fixity check takes with its date."""
 
 ROOMY = 110
 """Columns from which a failure is told with its file and its reason."""
@@ -138,8 +140,8 @@ def _contents(portrait: Portrait, view: View) -> Fact:
     return Fact("contents", f"{claim}  {problem}", "bold red")
 
 
-def _files(count: int, kind: str = "") -> str:
-    return f"{number(count)} {kind}{'file' if count == 1 else 'files'}"
+def _files(count: int) -> str:
+    return f"{number(count)} {'file' if count == 1 else 'files'}"
 
 
 # Its files
@@ -155,17 +157,17 @@ def _bag(canvas: Canvas, portrait: Portrait, view: View) -> None:
     if not portrait.whole:
         rest, requests = portrait.total - portrait.read, -(-(portrait.total - portrait.read) // 1000)
         canvas.note(
-            f"These are the first {number(portrait.read)} of {number(portrait.total)} by name, and totals are of them;"
+            f"These are the first {number(portrait.read)} of {number(portrait.total)}, and totals are of them;"
             f" --files all reads the other {number(rest)} ({number(requests)} requests).",
             "yellow",
         )
     if not portrait.read:
-        canvas.note("The Registry has no file of this object.")
+        canvas.note("The Registry has no file of this object.", "yellow" if found.get("state") == "A" else "dim")
         return
     part = excerpt(bag, view.files)
     columns = _Columns.fitting(canvas, view, part, _text(found, "storage_option"))
     canvas.rows([columns.heading(), *_branches(part, columns)], columns.right)
-    if part.files_left or part.directories_left or any(_is_cut(below) for below in part.excerpts):
+    if _is_cut(part):
         canvas.note("--files N shows more of them, --files all every one.")
 
 
@@ -181,19 +183,15 @@ def _branches(part: Excerpt, columns: _Columns, before: str = "") -> Iterator[Ro
         lines.append(_left_out(f"{number(part.files_left)} more {'file' if part.files_left == 1 else 'files'}", rest))
     lines += part.excerpts
     if part.directories_left:
-        lines.append(_directories_left_out(part.directories_left, first=not part.excerpts))
+        lines.append(_directories_left_out(part.directories_left))
     for place, line in enumerate(lines, 1):
         last = place == len(lines)
         branch = before + ("└─ " if last else "├─ ")
         if isinstance(line, Excerpt):
-            yield _at(columns.of_directory(line.directory), branch)
+            yield replace(columns.of_directory(line.directory), branches=branch)
             yield from _branches(line, columns, before + ("   " if last else "│  "))
         else:
-            yield _at(line, branch)
-
-
-def _at(row: Row, branches: str) -> Row:
-    return Row(row.name, row.cells, branches, row.note, row.style, row.cell_styles)
+            yield replace(line, branches=branch)
 
 
 def _left_out(what: str, files: Sequence[File]) -> Row:
@@ -201,9 +199,9 @@ def _left_out(what: str, files: Sequence[File]) -> Row:
     return Row(f"… {what}", (size(total),), style="italic", cell_styles=("italic",))
 
 
-def _directories_left_out(left: Sequence[Directory], *, first: bool) -> Row:
+def _directories_left_out(left: Sequence[Directory]) -> Row:
     count = len(left)
-    what = f"{number(count)}{'' if first else ' more'} {'directory' if count == 1 else 'directories'}"
+    what = f"{number(count)} more {'directory' if count == 1 else 'directories'}"
     name = f"… {what} of {_files(sum(d.active for d in left))}"
     return Row(name, (size(sum(d.size for d in left)),), style="italic", cell_styles=("italic",))
 

@@ -47,6 +47,10 @@ def write(database: Path, statement: str, *values: object) -> None:
             connection.commit()
 
 
+def unexpected(count: int) -> None:
+    raise AssertionError(f"{count} files to read")
+
+
 def files_in(directory: Directory) -> Iterator[File]:
     yield from directory.files
     for inner in directory.directories:
@@ -57,7 +61,7 @@ async def test_a_portrait_is_what_the_database_holds(database: Path, asking: Ask
     async with asking(database) as (registry, client):
         for row in records(database, "objects"):
             registry.stats.reset()
-            portrait = await portray(client, str(row["id"]), files=40, failures=5)
+            portrait = await portray(client, str(row["id"]), files=40, failures=5, announce=unexpected)
             files, events = (held(database, name, row["id"]) for name in ("files", "events"))
             assert portrait.object == row
             assert sorted(f.id for f in files_in(portrait.bag)) == [f["id"] for f in files]
@@ -75,7 +79,7 @@ async def test_a_portrait_is_what_the_database_holds(database: Path, asking: Ask
 async def test_what_happened_on_a_day_is_told_once_newest_first(database: Path, asking: Asking) -> None:
     (largest,) = sorted(records(database, "objects"), key=lambda row: row["file_count"])[-1:]
     async with asking(database) as (_, client):
-        chronicle = (await portray(client, str(largest["id"]), files=0, failures=5)).chronicle
+        chronicle = (await portray(client, str(largest["id"]), files=0, failures=5, announce=unexpected)).chronicle
     events = [e for e in held(database, "events", largest["id"]) if e["outcome"] != "Failure"]
     told = Counter((e["event_type"], e["outcome"], e["date_time"][:10]) for e in events if e["generic_file_id"])
     assert Counter({_day(h): h.count for h in chronicle.happenings if h.on_files}) == told
@@ -100,10 +104,10 @@ async def test_counts_that_disagree_are_seen(tmp_path: Path, asking: Asking) -> 
         made = await registry.changes.apply(InsertObject(files=4))
         (number,) = made["objects"]
         await registry.changes.apply(SoftDeleteFile(made["files"][0]))
-        portrait = await portray(client, str(number), files=40, failures=5)
+        portrait = await portray(client, str(number), files=40, failures=5, announce=unexpected)
         assert (portrait.bag.active, portrait.bag.deleted, portrait.counts_agree) == (3, 1, True)
         write(path, "UPDATE objects SET active_files = active_files + 1 WHERE id = ?", number)
-        portrait = await portray(client, str(number), files=40, failures=5)
+        portrait = await portray(client, str(number), files=40, failures=5, announce=unexpected)
         assert not portrait.counts_agree
 
 
@@ -117,7 +121,7 @@ async def test_an_old_failure_is_found_behind_a_thousand_newer_events(tmp_path: 
         write(path, f"UPDATE events SET outcome = 'Failure' WHERE {old}", number)
         await registry.changes.apply(AddEvents(number, events=1200))
         registry.stats.reset()
-        chronicle = (await portray(client, str(number), files=40, failures=5)).chronicle
+        chronicle = (await portray(client, str(number), files=40, failures=5, announce=unexpected)).chronicle
         assert (chronicle.read, chronicle.failed) == (1000, 1)
         assert chronicle.total > 1200
         assert [e["date_time"] for e in chronicle.failures] == ["2015-01-01T00:00:00Z"]
@@ -127,15 +131,17 @@ async def test_an_old_failure_is_found_behind_a_thousand_newer_events(tmp_path: 
 async def test_of_a_giant_the_first_ten_thousand_files_are_read(giant: Path, asking: Asking) -> None:
     largest = max(records(giant, "objects"), key=lambda row: row["file_count"])
     async with asking(giant) as (registry, client):
-        portrait = await portray(client, str(largest["id"]), files=40, failures=5)
+        portrait = await portray(client, str(largest["id"]), files=40, failures=5, announce=unexpected)
         assert (portrait.read, portrait.total, portrait.whole) == (10_000, FILES_OF_GIANT, False)
         assert dict(registry.stats.by_path) == {"objects": 1, "files": 11, "events": 2, "items": 1}
 
 
 async def test_of_a_giant_all_files_are_read_if_asked_for(giant: Path, asking: Asking) -> None:
     largest = max(records(giant, "objects"), key=lambda row: row["file_count"])
+    announced: list[int] = []
     async with asking(giant) as (registry, client):
-        portrait = await portray(client, str(largest["id"]), files=None, failures=5)
+        portrait = await portray(client, str(largest["id"]), files=None, failures=5, announce=announced.append)
+        assert announced == [largest["file_count"]]
         assert portrait.read == FILES_OF_GIANT
         assert portrait.whole
         assert portrait.counts_agree
@@ -145,7 +151,7 @@ async def test_of_a_giant_all_files_are_read_if_asked_for(giant: Path, asking: A
 async def test_no_file_is_read_if_none_is_wanted(giant: Path, asking: Asking) -> None:
     largest = max(records(giant, "objects"), key=lambda row: row["file_count"])
     async with asking(giant) as (registry, client):
-        portrait = await portray(client, str(largest["id"]), files=0, failures=5)
+        portrait = await portray(client, str(largest["id"]), files=0, failures=5, announce=unexpected)
         assert (portrait.read, portrait.total) == (0, FILES_OF_GIANT)
         assert registry.stats.by_path["files"] == 1
         assert registry.stats.bytes_sent < 1_500_000

@@ -232,7 +232,7 @@ def test_a_wrong_question_is_answered_with_the_right_one(
 
 def test_the_readers_leaving_ends_it_quietly(giant: tuple[DemoRegistry, dict[str, Any]], tmp_path: Path) -> None:
     registry, largest = giant
-    command = f"{sys.executable} -m harvester get objects {largest['id']} --format tree --files all | head -1"
+    command = f"{sys.executable} -m harvester get objects {largest['id']} --format tree --files all -q | head -1"
     result = subprocess.run(
         command, shell=True, cwd=tmp_path, env=environment(registry), capture_output=True, text=True, check=False
     )
