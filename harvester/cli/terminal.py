@@ -24,6 +24,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harvester.cli.output import ascii_only
 from harvester.cli.text import duration, number, one_line, size
 from harvester.harvest import Progress
 
@@ -61,9 +62,10 @@ def print_path(path: Path) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON object to stdout."""
+    """One JSON object to stdout, exact; a terminal gets what JSON by itself would let through as escapes."""
+    text = orjson.dumps(content).decode()
     sys.stdout.flush()
-    sys.stdout.buffer.write(orjson.dumps(content) + b"\n")
+    sys.stdout.buffer.write((ascii_only(text) if sys.stdout.isatty() else text).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -113,6 +115,19 @@ class Terminal:
             return
         async with _repeating(lambda: self._line(line(progress)), LINE_EVERY):
             yield
+
+    @asynccontextmanager
+    async def telling(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
+        """Say how far it is while the body runs: in place on a terminal, every ten seconds in a log."""
+        if self.quiet:
+            yield
+        elif self.live:
+            with Live(console=self.console, auto_refresh=False, transient=True) as live:
+                async with _repeating(lambda: live.update(Text(sentence(), style="dim"), refresh=True), LIVE_EVERY):
+                    yield
+        else:
+            async with _repeating(lambda: self._line(sentence()), LINE_EVERY):
+                yield
 
     def _line(self, text: str, level: str = "INFO") -> None:
         if self.live:

@@ -89,7 +89,7 @@ async def _by(
     client: RegistryClient, resource: Resource, filters: Sequence[Filter], sort: str, per_page: int
 ) -> AsyncGenerator[list[Record], None]:
     """Pages one after the other, each id once."""
-    seen = _Ids()
+    seen = Ids()
     number, page = 0, None
     while page is None or page.size == per_page:
         number += 1
@@ -104,7 +104,7 @@ async def _by(
         )
 
 
-class _Ids:
+class Ids:
     """A set of ids that takes a bit each where they lie close together."""
 
     CHUNK = 1 << 16
@@ -125,4 +125,4 @@ class _Ids:
         return True
 
 
-__all__ = ["listed"]
+__all__ = ["Ids", "listed"]
