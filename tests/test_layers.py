@@ -19,7 +19,8 @@ ROOMS = ("registry", "dump", "harvest", "ask", "analysis", "demo", "cli")
 HALL = {"errors", "config"}
 MAY_IMPORT = {
     "errors": set[str](),
-    "config": {"errors"},
+    "dotenv": {"errors"},
+    "config": {"errors", "dotenv"},
     "registry": HALL,
     "dump": HALL,
     "harvest": {"registry", "dump"} | HALL,

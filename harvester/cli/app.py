@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harvester.cli import demo, harvest, plan, verify
+from harvester.cli import check, config, demo, harvest, plan, verify
 from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import err
@@ -40,10 +40,12 @@ def _root(
     """Full-collection inventories from the APTrust Registry, as NDJSON that can be believed."""
 
 
+app.command("check")(check.check_command)
 app.command("harvest")(harvest.harvest_command)
 app.command("plan")(plan.plan_command)
 app.command("resume")(harvest.resume_command)
 app.command("verify")(verify.verify_command)
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo_command)
 
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 from rich.console import Console, Group
@@ -74,7 +74,13 @@ def text_of(path: Path) -> str:
 
 def print_table(table: Table) -> None:
     """A table to stdout, as wide as the terminal is; what is no terminal gets no colours."""
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    _console(sys.stdout).print(table)
+
+
+def _console(file: TextIO) -> Console:
+    """rich's way of writing to a file. FORCE_COLOR, which CI systems set, makes no terminal of what is none."""
+    force = None if file.isatty() else False
+    return Console(file=file, force_terminal=force, markup=False, highlight=False, emoji=False)
 
 
 class Terminal:
@@ -84,7 +90,7 @@ class Terminal:
         global _as_json
         _as_json = log_format is LogFormat.JSON
         self.quiet = quiet
-        self.console = Console(file=sys.stderr, stderr=True, markup=False, highlight=False, emoji=False)
+        self.console = _console(sys.stderr)
         self.live = self.console.is_terminal and not quiet and not _as_json and not self.console.is_dumb_terminal
         level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         handler = _Handler(self._line)

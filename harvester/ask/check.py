@@ -1,0 +1,308 @@
+"""Is everything ready for a harvest? Step by step from this machine to the Registry, each with its mend.
+
+Hides what can be found out with a handful of requests (two, for most), and what follows from a failure: where the
+connection fails nothing is said of the credentials. No step is tried twice, and none for long.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from harvester.config import BUILT_IN_PROFILES, Credentials, Settings, credentials, exposed_key, key_source
+from harvester.errors import (
+    AuthError,
+    BlockedError,
+    ConfigError,
+    DumpError,
+    HarvesterError,
+    ProtocolError,
+    RegistryError,
+    RequestError,
+)
+from harvester.registry import BY_ID, Page, RegistryClient, Resource
+from harvester.registry.counting import exact_parts
+from harvester.registry.reach import Reach
+from harvester.registry.resources import OBJECTS, WORK_ITEMS
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
+SKEW_SECONDS = 60.0
+CERTIFICATE_DAYS = 14
+ROOM_BYTES = 1 << 30
+BRISK = 10.0
+"""Requests a second beyond which a server with one core is kept from its other work."""
+
+
+class State(StrEnum):
+    """What has become of a step: `SKIPPED` does not apply here, `UNKNOWN` was not tried after what failed."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One step: what was found, and where something is wrong, how to mend it; `error` if it failed."""
+
+    name: str
+    state: State
+    says: str
+    mend: str = ""
+    error: HarvesterError | None = None
+
+
+HERE = ("settings", "account", "output", "pace")
+THERE = ("network", "TLS", "Registry", "CloudFlare", "credentials", "clock", "institution")
+NO_SETTINGS = "not tried without settings"
+NO_ACCOUNT = "not tried without an account"
+AFTER_FAILURE = "not tried after what failed"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What this machine has: settings and account are None where they could not be had."""
+
+    findings: tuple[Finding, ...]
+    settings: Settings | None = None
+    account: Credentials | None = None
+
+
+def look_around(read_settings: Callable[[], Settings]) -> Surroundings:
+    """What can be seen without the network."""
+    try:
+        settings = read_settings()
+    except ConfigError as error:
+        return Surroundings((_failed("settings", error), *_unknown(HERE[1:], NO_SETTINGS)))
+    account, found = _account(settings)
+    return Surroundings((_settings(settings), found, _output(settings.output), _pace(settings)), settings, account)
+
+
+def _settings(settings: Settings) -> Finding:
+    sources = settings.sources
+    read = [str(path) for path in (sources.file, sources.apt_cmd) if path is not None]
+    says = f"{settings.registry_url} ({settings.origins.get('registry_url', 'default')})"
+    says += f", settings from {' and '.join(read)}" if read else ", no settings file"
+    return Finding("settings", State.OK, f"{says}; {sources.passed_over}" if sources.passed_over else says)
+
+
+def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
+    exposed = exposed_key(settings)
+    try:
+        account = credentials(settings)
+    except ConfigError as error:
+        return None, _failed("account", error)
+    says = f"{account.email}, key from {key_source(settings)}"
+    if exposed is not None:
+        return account, Finding("account", State.WARNING, f"{says}: {exposed.problem}", exposed.mend)
+    return account, Finding("account", State.OK, says)
+
+
+def _output(output: Path) -> Finding:
+    """Whether dumps can be made where they are to be made; the directory itself may come later."""
+    there = next(path for path in (output, *output.absolute().parents) if path.exists() or path.is_symlink())
+    if not there.is_dir():
+        return _failed("output", DumpError("not a directory", place=str(there), mend="choose another output"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        return _failed("output", DumpError("no leave to write there", place=str(there), mend="choose another output"))
+    free = shutil.disk_usage(there).free
+    says = f"{output}: writable, {free / (1 << 30):,.1f} GiB free"
+    if free < ROOM_BYTES:
+        return Finding("output", State.WARNING, says, "a dump takes about 1 KiB a file and event")
+    return Finding("output", State.OK, says)
+
+
+def _pace(settings: Settings) -> Finding:
+    found_out = " (as many as help)" if settings.concurrency == "auto" else ""
+    says = f"at most {settings.rate:g} requests a second, {settings.most_in_flight} in flight{found_out}"
+    if settings.rate > BRISK:
+        return Finding("pace", State.WARNING, says, f"rate = {BRISK:g} is brisk enough for a small server")
+    return Finding("pace", State.OK, says)
+
+
+async def reach_out(surroundings: Surroundings) -> AsyncIterator[Finding]:
+    """What the network and the Registry say, as it becomes known."""
+    settings, account = surroundings.settings, surroundings.account
+    if settings is None:
+        for finding in _unknown(THERE, NO_SETTINGS):
+            yield finding
+        return
+    done: set[str] = set()
+    why = NO_ACCOUNT if account is None else AFTER_FAILURE
+    async for finding in _until_a_failure(settings, account):
+        done.add(finding.name)
+        yield finding
+        if finding.state is State.FAILED:
+            why = AFTER_FAILURE
+    for finding in _unknown([name for name in THERE if name not in done], why):
+        yield finding
+
+
+async def _until_a_failure(settings: Settings, account: Credentials | None) -> AsyncIterator[Finding]:
+    try:
+        async for finding in _on_the_way(settings):
+            yield finding
+        if account is not None:
+            async for finding in _of_the_registry(_impatient(settings), account):
+                yield finding
+    except _Stop as stop:
+        for finding in stop.findings:
+            yield finding
+
+
+class _Stop(Exception):  # noqa: N818 - not an error
+    """A step failed and those after it make no sense."""
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings = findings
+
+
+async def _on_the_way(settings: Settings) -> AsyncIterator[Finding]:
+    reach = Reach(settings.registry_url, min(settings.connect_timeout, CONNECT_SECONDS))
+    try:
+        try:
+            address, seconds = await reach.connect()
+        except RegistryError as error:
+            raise _Stop(_failed("network", error, _nearest_registry(reach.host))) from None
+        where = f"{reach.host} ({address})" if address != reach.host else address
+        yield Finding("network", State.OK, f"{where} answers on port {reach.port} in {seconds * 1000:.0f} ms")
+        if not reach.encrypted:
+            yield Finding("TLS", State.SKIPPED, "plain http, which stays on this machine")
+            return
+        try:
+            certificate = await reach.encrypt()
+        except RegistryError as error:
+            raise _Stop(_failed("TLS", error)) from None
+        days = (certificate.ends - datetime.now(UTC)) // timedelta(days=1)
+        says = f"certificate by {certificate.issuer}, valid for {days} more days"
+        if days < CERTIFICATE_DAYS:
+            yield Finding("TLS", State.WARNING, says, "tell APTrust if it is not renewed")
+        else:
+            yield Finding("TLS", State.OK, says)
+    finally:
+        await reach.close()
+
+
+def _nearest_registry(host: str) -> str:
+    known = {url.removeprefix("https://"): url for values in BUILT_IN_PROFILES.values() for url in values.values()}
+    close = [] if host in known else difflib.get_close_matches(host, known, n=1)
+    return f"did you mean {known[close[0]]}?" if close else "check registry_url and the network"
+
+
+def _impatient(settings: Settings) -> Settings:
+    """The same, but nothing is asked twice and nothing waited for long."""
+    return settings.model_copy(
+        update={
+            "retry_budget": 0.0,
+            "maintenance_patience": 0.0,
+            "connect_timeout": min(settings.connect_timeout, CONNECT_SECONDS),
+            "read_timeout": min(settings.read_timeout, ANSWER_SECONDS),
+            "total_timeout": min(settings.total_timeout, ANSWER_SECONDS),
+        }
+    )
+
+
+async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIterator[Finding]:
+    async with RegistryClient(settings, account) as client:
+        started = time.monotonic()
+        try:
+            page = await _end_of(client, OBJECTS, "asc")
+        except RegistryError as error:
+            raise _Stop(*_refused(error, settings)) from None
+        taken, now = time.monotonic() - started, datetime.now(UTC)
+        version = settings.registry_api_version
+        yield Finding("Registry", State.OK, f"answers, API {version}, no maintenance; took {taken:.2f} s")
+        yield _in_front(page.ray)
+        yield Finding("credentials", State.OK, f"{client.account} is let in")
+        yield _clock((page.answered_at - now).total_seconds(), taken)
+        yield await _institution(client, page)
+
+
+def _in_front(ray: str) -> Finding:
+    if ray:
+        return Finding(
+            "CloudFlare", State.OK, f"in front of the Registry, and lets this machine through (cf-ray {ray})"
+        )
+    return Finding("CloudFlare", State.SKIPPED, "not in front of this server")
+
+
+def _refused(error: RegistryError, settings: Settings) -> Iterator[Finding]:
+    """What an answer that is an error says of the steps it concerns."""
+    if isinstance(error, BlockedError):
+        yield _failed("CloudFlare" if error.request_id else "Registry", error)
+        return
+    if isinstance(error, AuthError):
+        yield Finding("Registry", State.OK, "answers")
+        yield _in_front(error.request_id)
+        yield _failed("credentials", error)
+        return
+    mend = error.mend
+    if isinstance(error, ProtocolError) and error.status == 404 and settings.registry_api_version != "v3":
+        mend = "set registry_api_version to v3"
+    elif isinstance(error, ProtocolError) and error.status == 200:
+        mend = "check registry_url; a proxy or the network's log-in page may answer in the Registry's place"
+    yield _failed("Registry", error, mend)
+
+
+async def _end_of(client: RegistryClient, resource: Resource, direction: str) -> Page:
+    """The first row of a list by institution, from either end."""
+
+    async def first(*sort: str) -> Page:
+        part = exact_parts(resource)[0]
+        return await client.page(resource, filters=part, sort=sort, page=1, per_page=1)
+
+    try:
+        return await first(f"institution_id__{direction}", *BY_ID)
+    except RequestError:  # a sort that no document promises
+        return await first(*BY_ID)
+
+
+async def _institution(client: RegistryClient, page: Page) -> Finding:
+    """Whose records the account sees: a member its own institution's, APTrust's administrators everybody's."""
+    resource = OBJECTS
+    try:
+        if not page.rows:
+            resource = WORK_ITEMS
+            page = await _end_of(client, resource, "asc")
+        if not page.rows:
+            return Finding("institution", State.SKIPPED, "not known yet: there are no objects and no work items")
+        last = await _end_of(client, resource, "desc")
+    except RegistryError as error:
+        return Finding("institution", State.WARNING, f"not known: {error.problem}", error.mend)
+    row = page.rows[0]
+    name = f"{row.get('institution_identifier') or row.get('institution_name')} (id {row.get('institution_id')})"
+    held = f"{page.count:,} intellectual objects" if resource is OBJECTS else "no intellectual objects yet"
+    if last.rows and last.rows[0].get("institution_id") != row.get("institution_id"):
+        return Finding("institution", State.OK, f"an administrator of APTrust, who sees all institutions; {held}")
+    return Finding("institution", State.OK, f"{name}, and nobody else's records: a member's account; {held}")
+
+
+def _clock(ahead: float, taken: float) -> Finding:
+    """The server's clock against ours; its header has whole seconds, and its answer was some time on the way."""
+    apart = max(0.0, abs(ahead) - taken - 1.0)
+    if apart <= SKEW_SECONDS:
+        return Finding("clock", State.OK, "agrees with the Registry's")
+    which = "behind" if ahead > 0 else "ahead of"
+    return Finding("clock", State.WARNING, f"{timedelta(seconds=round(apart))} {which} the Registry's", "set the clock")
+
+
+def _failed(name: str, error: HarvesterError, mend: str = "") -> Finding:
+    says = error.problem if isinstance(error, RegistryError) else str(error)
+    return Finding(name, State.FAILED, says.rstrip("."), mend or error.mend, error)
+
+
+def _unknown(names: Iterable[str], why: str) -> Iterator[Finding]:
+    return (Finding(name, State.UNKNOWN, why) for name in names)
+
+
+__all__ = ["Finding", "State", "Surroundings", "look_around", "reach_out"]

@@ -1,0 +1,122 @@
+"""`harvester check`: is everything ready, and if not, what is to be done?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from harvester.ask import Finding, State, look_around, reach_out
+from harvester.cli import options
+from harvester.cli.exits import COMPLETE, exit_code, mend_of
+from harvester.cli.running import run
+from harvester.cli.session import Session, with_session
+from harvester.cli.terminal import print_json, print_table
+from harvester.cli.text import one_line
+
+SIGNS = {State.OK: "✓", State.WARNING: "!", State.FAILED: "✗", State.SKIPPED: "–", State.UNKNOWN: "–"}
+PLAIN_SIGNS = {State.OK: "ok", State.WARNING: "!", State.FAILED: "FAIL", State.SKIPPED: "-", State.UNKNOWN: "-"}
+STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red", State.SKIPPED: "", State.UNKNOWN: ""}
+FAINT = (State.SKIPPED, State.UNKNOWN)
+NAME_WIDTH = 11
+
+
+@with_session
+def check_command(session: Session, output: options.Output = None, json: options.Json = False) -> int:
+    """Check that everything is ready, from the settings to the Registry's answer. Begin here.
+
+    Prints a line for each step: what was found, and where something is wrong, how to mend it. Sends two
+    requests, rarely up to four, and none twice. Exit code: 0 if nothing failed, else that of the first failure.
+
+    \b
+    Examples:
+      harvester check
+      harvester check --profile demo
+      harvester check --json
+    """
+    return checked(session, output=output, json=json)
+
+
+def checked(session: Session, *, output: Path | None = None, json: bool = False) -> int:
+    """Check, print what was found as it becomes known, and return the exit code."""
+    found: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        found.append(finding)
+        if not json and finding.state is not State.UNKNOWN and (finding.error or not session.terminal.quiet):
+            _print(finding)
+
+    surroundings = look_around(lambda: session.settings(output=output))
+    for finding in surroundings.findings:
+        tell(finding)
+
+    async def reaching() -> None:
+        async for finding in reach_out(surroundings):
+            tell(finding)
+
+    run(reaching())
+    code = next((exit_code(finding.error) for finding in found if finding.error is not None), COMPLETE)
+    if not json and not session.terminal.quiet:
+        _print_unknown(found)
+    if json:
+        print_json({"ok": code == COMPLETE, "exit_code": code, "checks": _as_json(found)})
+    elif code == COMPLETE:
+        session.terminal.say("ready: harvester plan says what a harvest will cost")
+    return code
+
+
+def _as_json(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    return [{"name": f.name, "state": f.state, "says": one_line(f.says), "mend": one_line(_mend(f))} for f in found]
+
+
+def _mend(finding: Finding) -> str:
+    return finding.mend or (mend_of(finding.error) if finding.error is not None else "")
+
+
+def _print_unknown(found: Iterable[Finding]) -> None:
+    """One line for all that was not tried: what matters is the failure above it."""
+    reasons: dict[str, list[str]] = {}
+    for finding in found:
+        if finding.state is State.UNKNOWN:
+            reasons.setdefault(finding.says, []).append(finding.name)
+    for says, names in reasons.items():
+        _print(Finding("the rest", State.UNKNOWN, f"{says}: {', '.join(names)}"))
+
+
+def _print(finding: Finding) -> None:
+    """A line; on a terminal its text stays in its column where it takes more than one."""
+    mend = _mend(finding)
+    says = one_line(f"{finding.says}; {mend}" if mend else finding.says)
+    sign = (SIGNS if _has_signs() else PLAIN_SIGNS)[finding.state]
+    if not _has_signs():
+        says = says.encode("ascii", "backslashreplace").decode()
+    if not sys.stdout.isatty():
+        print(f"{sign:<{_sign_width()}} {finding.name:<{NAME_WIDTH}} {says}", flush=True)
+        return
+    shown = Table.grid(padding=(0, 1))
+    shown.add_column(width=_sign_width())
+    shown.add_column(width=NAME_WIDTH)
+    shown.add_column(overflow="fold")
+    faint = "dim" if finding.state in FAINT else ""
+    shown.add_row(
+        Text(sign, style=STYLES[finding.state] or faint),
+        Text(finding.name, style=faint or "bold"),
+        Text(says, style=faint),
+    )
+    print_table(shown)
+
+
+def _has_signs() -> bool:
+    try:
+        "".join(SIGNS.values()).encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _sign_width() -> int:
+    return max(map(len, (SIGNS if _has_signs() else PLAIN_SIGNS).values()))
