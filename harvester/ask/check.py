@@ -93,7 +93,13 @@ def _settings(settings: Settings) -> Finding:
     read = [str(path) for path in (sources.file, sources.apt_cmd) if path is not None]
     says = f"{settings.registry_url} ({settings.origins.get('registry_url', 'default')})"
     says += f", settings from {' and '.join(read)}" if read else ", no settings file"
-    return Finding("settings", State.OK, f"{says}; {sources.passed_over}" if sources.passed_over else says)
+    return Finding("settings", State.OK, _at_home(f"{says}; {sources.passed_over}" if sources.passed_over else says))
+
+
+def _at_home(text: str) -> str:
+    """Paths as people say them."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises an error where there is no home
+    return text.replace(f"{home}/", "~/")
 
 
 def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
@@ -102,7 +108,7 @@ def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
         account = credentials(settings)
     except ConfigError as error:
         return None, _failed("account", error)
-    says = f"{account.email}, key from {key_source(settings)}"
+    says = _at_home(f"{account.email}, key from {key_source(settings)}")
     if exposed is not None:
         return account, Finding("account", State.WARNING, f"{says}: {exposed.problem}", exposed.mend)
     return account, Finding("account", State.OK, says)
@@ -221,7 +227,7 @@ async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIte
             raise _Stop(*_refused(error, settings)) from None
         taken, now = time.monotonic() - started, datetime.now(UTC)
         version = settings.registry_api_version
-        yield Finding("Registry", State.OK, f"answers, API {version}, no maintenance; took {taken:.2f} s")
+        yield Finding("Registry", State.OK, f"answers, API {version}, no maintenance, in {taken * 1000:.0f} ms")
         yield _in_front(page.ray)
         yield Finding("credentials", State.OK, f"{client.account} is let in")
         yield _clock((page.answered_at - now).total_seconds(), taken)

@@ -27,7 +27,7 @@ NAME_WIDTH = 11
 
 @with_session
 def check_command(session: Session, output: options.Output = None, json: options.Json = False) -> int:
-    """Check that everything is ready, from the settings to the Registry's answer. Begin here.
+    """Check the settings, the network and the account: begin here.
 
     Prints a line for each step: what was found, and where something is wrong, how to mend it. Sends two
     requests, rarely up to four, and none twice. Exit code: 0 if nothing failed, else that of the first failure.

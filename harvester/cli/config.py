@@ -24,7 +24,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 @app.callback()
 def _config() -> None:
-    """Show the settings and where each comes from, or make a settings file.
+    """Make a settings file, or show what is set and by what.
 
     \b
     Examples:
@@ -96,6 +96,8 @@ def _origin(settings: Settings, name: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "–" if value in (None, "") else str(value)
 
 
@@ -116,9 +118,9 @@ def _print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
 @app.command("path")
 @with_session
 def path_command(session: Session) -> int:
-    """Print the path of the settings file that is read, or of the one that `config init` would write.
+    """Print the path of the settings file.
 
-    Exit code 1 if there is none yet.
+    Where there is none yet, it is the one that `config init` would write, and the exit code is 1.
 
     \b
     Examples:
@@ -135,7 +137,7 @@ def path_command(session: Session) -> int:
 @app.command("init")
 @with_session
 def init_command(session: Session) -> int:
-    """Ask for the Registry, the account and its key, write a settings file, and check it.
+    """Ask for the account, write a settings file, and check it.
 
     Writes ~/.config/harvester/config.toml (or that of --config), readable by nobody else. What is there is not
     replaced unasked. Answers can be piped in, one a line.

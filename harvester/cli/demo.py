@@ -38,9 +38,13 @@ def demo_command(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> int:
-    """Harvest an embedded Registry with a made-up collection, or (--serve) only serve it.
+    """Harvest an embedded, made-up Registry, or serve it.
 
-    Example: harvester demo --serve --port 8080
+    \b
+    Examples:
+      harvester demo
+      harvester demo --objects 50 --output /tmp/demo
+      harvester demo --serve --port 8080
     """
     terminal = Terminal(verbose=verbose, quiet=quiet, log_format=log_format)
     with tempfile.TemporaryDirectory(prefix="harvester-demo-") as directory:

@@ -62,6 +62,7 @@ def set_up(session: Session) -> int:
         if answers.key.get_secret_value() and not _may_write(key_file):
             return FAILED
     except EOFError:
+        print(file=sys.stderr)
         raise HarvesterError("stopped before the last answer; nothing was written") from None
     except KeyboardInterrupt:
         err("\nnothing was written", "INFO")
@@ -100,6 +101,8 @@ def _line(question: str) -> str:
     line = sys.stdin.readline()
     if not line.endswith("\n"):
         raise EOFError
+    if not sys.stdin.isatty():
+        print(file=sys.stderr)  # as the terminal does where somebody types
     return line.strip()
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -31,6 +31,8 @@ LINE_EVERY = 10.0
 """Seconds between two progress lines where stderr is not a terminal."""
 
 LIVE_EVERY = 0.25
+WIDEST_BLOCK = 72
+ROOM_FOR_BAR = 40
 
 
 class LogFormat(StrEnum):
@@ -42,6 +44,12 @@ class LogFormat(StrEnum):
 
 _as_json = False
 """Whether the lines on stderr are JSON objects: of a process, since errors are told after a command's own Terminal."""
+
+
+def say_in(log_format: LogFormat) -> None:
+    """How lines on stderr are written from here on."""
+    global _as_json
+    _as_json = log_format is LogFormat.JSON
 
 
 def err(line: str, level: str = "ERROR") -> None:
@@ -77,6 +85,14 @@ def print_table(table: Table) -> None:
     _console(sys.stdout).print(table)
 
 
+def print_sentence(text: str) -> None:
+    """A sentence to stdout, on a terminal without breaking its words."""
+    if sys.stdout.isatty():
+        _console(sys.stdout).print(Text(one_line(text)))
+    else:
+        print(one_line(text))
+
+
 def _console(file: TextIO) -> Console:
     """rich's way of writing to a file. FORCE_COLOR, which CI systems set, makes no terminal of what is none."""
     force = None if file.isatty() else False
@@ -87,8 +103,7 @@ class Terminal:
     """How much of what is said, and how. Made once for a command from its flags."""
 
     def __init__(self, *, verbose: int, quiet: bool, log_format: LogFormat = LogFormat.TEXT) -> None:
-        global _as_json
-        _as_json = log_format is LogFormat.JSON
+        say_in(log_format)
         self.quiet = quiet
         self.console = _console(sys.stderr)
         self.live = self.console.is_terminal and not quiet and not _as_json and not self.console.is_dumb_terminal
@@ -96,15 +111,20 @@ class Terminal:
         handler = _Handler(self._line)
         form = "%(message)s" if _as_json else "%(asctime)s %(levelname)s %(message)s"
         handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
-        logger = logging.getLogger("harvester")
-        logger.handlers[:] = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
+        for name, least in (("harvester", level), ("asyncio", logging.ERROR)):
+            logger = logging.getLogger(name)
+            logger.handlers[:] = [handler]
+            logger.setLevel(least)
+            logger.propagate = False
 
     def say(self, line: str) -> None:
-        """A line for people, unless they asked for quiet."""
-        if not self.quiet:
-            self._line(one_line(line))
+        """A line for people, unless they asked for quiet; on a terminal no word of it is broken."""
+        if self.quiet:
+            return
+        if self.live:
+            self.console.print(Text(one_line(line)))
+        else:
+            err(one_line(line), "INFO")
 
     @asynccontextmanager
     async def showing(self, progress: Progress) -> AsyncIterator[None]:
@@ -114,7 +134,7 @@ class Terminal:
             return
         if self.live:
             with Live(console=self.console, auto_refresh=False, transient=True) as live:
-                async with _repeating(lambda: live.update(block(progress), refresh=True), LIVE_EVERY):
+                async with _repeating(lambda: live.update(Block(progress), refresh=True), LIVE_EVERY):
                     yield
             return
         async with _repeating(lambda: self._line(line(progress)), LINE_EVERY):
@@ -176,21 +196,60 @@ def line(progress: Progress) -> str:
     return ", ".join(parts)
 
 
-def block(progress: Progress) -> Group:
-    """Progress as a block for a terminal."""
-    objects, total, done = progress.rows["objects"], progress.objects_total, progress.done
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        Text(f"{progress.state}: objects {number(objects)}" + (f" of {number(total)}" if total else ""), style="bold"),
-        ProgressBar(total=1.0, completed=done or 0.0, width=30, pulse=done is None),
-        Text("" if done is None else f"{done:.0%}"),
-        Text(f"ETA {duration(progress.eta)}"),
-    )
-    rows = "   ".join(f"{name} {number(count)}" for name, count in progress.rows.items() if name != "objects")
-    traffic = progress.traffic
-    cost = Text(
-        f"requests {number(progress.requests)}   rate {_rate(progress)}   retries {traffic.retries}   "
-        f"failures {progress.failures}   received {size(traffic.bytes)}   elapsed {duration(progress.elapsed)}",
-        style="dim",
-    )
-    return Group(head, Text(rows or progress.state), cost)
+class Block:
+    """Progress as a block for a terminal, however narrow it is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich asks of whatever it prints."""
+        width = options.max_width
+        yield self._head(min(width, WIDEST_BLOCK))
+        for text in _flowing(self._counts(), width):
+            yield Text(text, no_wrap=True, overflow="ellipsis")
+        for text in _flowing(self._cost(), width):
+            yield Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _head(self, width: int) -> Table:
+        done = self._progress.done
+        head = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        head.width = width
+        head.add_column(no_wrap=True, style="bold")
+        cells: list[RenderableType] = [self._progress.state]
+        if width >= ROOM_FOR_BAR:
+            head.add_column(ratio=1)
+            cells.append(ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None, complete_style="cyan"))
+        for text in ("" if done is None else f"{done:.0%}", f"ETA {duration(self._progress.eta)}"):
+            head.add_column(no_wrap=True, justify="right")
+            cells.append(text)
+        head.add_row(*cells)
+        return head
+
+    def _counts(self) -> list[str]:
+        rows, total = self._progress.rows, self._progress.objects_total
+        of = f" of {number(total)}" if total else ""
+        others = [f"{name} {number(count)}" for name, count in rows.items() if name != "objects"]
+        return [f"objects {number(rows['objects'])}{of}", *others]
+
+    def _cost(self) -> list[str]:
+        progress, traffic = self._progress, self._progress.traffic
+        figures = {"retries": traffic.retries, "failures": progress.failures}
+        return [
+            f"requests {number(progress.requests)} ({_rate(progress)})",
+            *(f"{name} {number(count)}" for name, count in figures.items() if count),
+            f"received {size(traffic.bytes)}",
+            f"elapsed {duration(progress.elapsed)}",
+        ]
+
+
+def _flowing(items: Sequence[str], width: int) -> list[str]:
+    """Lines of as many items as fit, none broken."""
+    lines = [""]
+    for item in items:
+        longer = f"{lines[-1]}   {item}" if lines[-1] else item
+        if lines[-1] and len(longer) > width:
+            lines.append(item)
+        else:
+            lines[-1] = longer
+    return lines
