@@ -93,13 +93,7 @@ def _settings(settings: Settings) -> Finding:
     read = [str(path) for path in (sources.file, sources.apt_cmd) if path is not None]
     says = f"{settings.registry_url} ({settings.origins.get('registry_url', 'default')})"
     says += f", settings from {' and '.join(read)}" if read else ", no settings file"
-    return Finding("settings", State.OK, _at_home(f"{says}; {sources.passed_over}" if sources.passed_over else says))
-
-
-def _at_home(text: str) -> str:
-    """Paths as people say them."""
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises an error where there is no home
-    return text.replace(f"{home}/", "~/")
+    return Finding("settings", State.OK, f"{says}; {sources.passed_over}" if sources.passed_over else says)
 
 
 def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
@@ -108,7 +102,7 @@ def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
         account = credentials(settings)
     except ConfigError as error:
         return None, _failed("account", error)
-    says = _at_home(f"{account.email}, key from {key_source(settings)}")
+    says = f"{account.email}, key from {key_source(settings)}"
     if exposed is not None:
         return account, Finding("account", State.WARNING, f"{says}: {exposed.problem}", exposed.mend)
     return account, Finding("account", State.OK, says)
@@ -222,7 +216,7 @@ async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIte
     async with RegistryClient(settings, account) as client:
         started = time.monotonic()
         try:
-            page = await _end_of(client, OBJECTS, "asc")
+            page, is_sorted = await _first_answer(client)
         except RegistryError as error:
             raise _Stop(*_refused(error, settings)) from None
         taken, now = time.monotonic() - started, datetime.now(UTC)
@@ -231,7 +225,7 @@ async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIte
         yield _in_front(page.ray)
         yield Finding("credentials", State.OK, f"{client.account} is let in")
         yield _clock((page.answered_at - now).total_seconds(), taken)
-        yield await _institution(client, page)
+        yield await _institution(client, page, is_sorted=is_sorted)
 
 
 def _in_front(ray: str) -> Finding:
@@ -260,34 +254,38 @@ def _refused(error: RegistryError, settings: Settings) -> Iterator[Finding]:
     yield _failed("Registry", error, mend)
 
 
-async def _end_of(client: RegistryClient, resource: Resource, direction: str) -> Page:
-    """The first row of a list by institution, from either end."""
-
-    async def first(*sort: str) -> Page:
-        part = exact_parts(resource)[0]
-        return await client.page(resource, filters=part, sort=sort, page=1, per_page=1)
-
+async def _first_answer(client: RegistryClient) -> tuple[Page, bool]:
+    """An object, and whether it is that of the institution with the lowest id."""
     try:
-        return await first(f"institution_id__{direction}", *BY_ID)
-    except RequestError:  # a sort that no document promises
-        return await first(*BY_ID)
+        return await _end_of(client, OBJECTS, "institution_id__asc"), True
+    except RequestError:  # no document promises this sort
+        return await _end_of(client, OBJECTS, *BY_ID), False
 
 
-async def _institution(client: RegistryClient, page: Page) -> Finding:
+async def _end_of(client: RegistryClient, resource: Resource, *sort: str) -> Page:
+    """The first row of a list."""
+    by = sort if sort == BY_ID else (*sort, *BY_ID)
+    return await client.page(resource, filters=exact_parts(resource)[0], sort=by, page=1, per_page=1)
+
+
+async def _institution(client: RegistryClient, page: Page, *, is_sorted: bool) -> Finding:
     """Whose records the account sees: a member its own institution's, APTrust's administrators everybody's."""
-    resource = OBJECTS
+    resource, last = OBJECTS, None
     try:
         if not page.rows:
             resource = WORK_ITEMS
-            page = await _end_of(client, resource, "asc")
+            page = await _end_of(client, resource, "institution_id__asc")
         if not page.rows:
             return Finding("institution", State.SKIPPED, "not known yet: there are no objects and no work items")
-        last = await _end_of(client, resource, "desc")
+        if is_sorted:
+            last = await _end_of(client, resource, "institution_id__desc")
     except RegistryError as error:
         return Finding("institution", State.WARNING, f"not known: {error.problem}", error.mend)
     row = page.rows[0]
     name = f"{row.get('institution_identifier') or row.get('institution_name')} (id {row.get('institution_id')})"
     held = f"{page.count:,} intellectual objects" if resource is OBJECTS else "no intellectual objects yet"
+    if last is None:
+        return Finding("institution", State.OK, f"sees {name}; whether others too is not known; {held}")
     if last.rows and last.rows[0].get("institution_id") != row.get("institution_id"):
         return Finding("institution", State.OK, f"an administrator of APTrust, who sees all institutions; {held}")
     return Finding("institution", State.OK, f"{name}, and nobody else's records: a member's account; {held}")

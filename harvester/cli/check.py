@@ -16,7 +16,7 @@ from harvester.cli.exits import COMPLETE, exit_code, mend_of
 from harvester.cli.running import run
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json, print_table
-from harvester.cli.text import one_line
+from harvester.cli.text import at_home, one_line
 
 SIGNS = {State.OK: "✓", State.WARNING: "!", State.FAILED: "✗", State.SKIPPED: "–", State.UNKNOWN: "–"}
 PLAIN_SIGNS = {State.OK: "ok", State.WARNING: "!", State.FAILED: "FAIL", State.SKIPPED: "-", State.UNKNOWN: "-"}
@@ -90,7 +90,7 @@ def _print_unknown(found: Iterable[Finding]) -> None:
 def _print(finding: Finding) -> None:
     """A line; on a terminal its text stays in its column where it takes more than one."""
     mend = _mend(finding)
-    says = one_line(f"{finding.says}; {mend}" if mend else finding.says)
+    says = one_line(at_home(f"{finding.says}; {mend}" if mend else finding.says))
     sign = (SIGNS if _has_signs() else PLAIN_SIGNS)[finding.state]
     if not _has_signs():
         says = says.encode("ascii", "backslashreplace").decode()

@@ -16,7 +16,7 @@ from harvester.cli import options, setup
 from harvester.cli.exits import COMPLETE, FAILED
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json, print_path, print_table, text_of
-from harvester.cli.text import one_line
+from harvester.cli.text import at_home, one_line
 from harvester.config import Settings, config_file, key_source, users_config_file
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -104,10 +104,11 @@ def _text(value: Any) -> str:
 def _print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
     if sys.stdout.isatty():
         shown = Table.grid(padding=(0, 2))
-        for style in ("bold", "", "dim"):
-            shown.add_column(style=style, overflow="fold")
+        shown.add_column(style="bold", no_wrap=True)
+        shown.add_column(overflow="fold")
+        shown.add_column(style="dim", overflow="fold")
         for row in rows:
-            shown.add_row(*map(Text, row))
+            shown.add_row(*(Text(at_home(cell)) for cell in row))
         print_table(shown)
         return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -82,6 +83,9 @@ class Reach:
         """Hang up."""
         if self._writer is not None:
             self._writer.close()
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(1.0):  # a server that is slow to say goodbye
+                    await self._writer.wait_closed()
 
 
 def _mend(error: ssl.SSLCertVerificationError) -> str:

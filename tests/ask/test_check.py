@@ -1,0 +1,293 @@
+"""Each thing that keeps a new user from a harvest is found, named for what it is, and told with its mend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.ask import Finding, State, look_around, reach_out
+from harvester.ask import check as checking
+from harvester.config import load_settings
+from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, Fault, build
+from harvester.errors import AuthError, BlockedError, ConfigError, MaintenanceError, ProtocolError, TransientError
+from tests.ask.servers import CERTIFICATE, answering, page
+
+NAMES = [*checking.HERE, *checking.THERE]
+
+
+async def found(url: str = "", **flags: Any) -> Mapping[str, Finding]:
+    """What a check finds, by name."""
+    given = {"registry_url": url, "email": EMAIL, "api_key": API_KEY, **flags}
+    surroundings = look_around(lambda: load_settings({name: value for name, value in given.items() if value}))
+    findings = [*surroundings.findings, *[finding async for finding in reach_out(surroundings)]]
+    assert sorted(finding.name for finding in findings) == sorted(NAMES), "each is told once"
+    assert API_KEY not in repr(findings)
+    assert all((finding.error is not None) == (finding.state is State.FAILED) for finding in findings)
+    return {finding.name: finding for finding in findings}
+
+
+def failure(findings: Mapping[str, Finding]) -> Finding:
+    (failed,) = [finding for finding in findings.values() if finding.state is State.FAILED]
+    return failed
+
+
+def unknown(findings: Mapping[str, Finding]) -> list[str]:
+    return [name for name in NAMES if findings[name].state is State.UNKNOWN]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("check") / "registry.sqlite"
+    build(path, CollectionSpec(objects=12, files_per_object=1.0, events_per_file=1))
+    return path
+
+
+async def test_all_is_well_for_two_requests(database: Path) -> None:
+    async with DemoRegistry(database) as registry:
+        findings = await found(registry.url)
+        assert registry.stats.requests == 2
+    assert {name for name in NAMES if findings[name].state is State.OK} == {*NAMES} - {"TLS", "CloudFlare"}
+    assert "institution1.edu (id " in findings["institution"].says
+    assert "a member's account; 12 intellectual objects" in findings["institution"].says
+    assert findings["account"].says == f"{EMAIL}, key from --api-key"
+
+
+FAULTS = [
+    (Fault("html", times=None), "Registry", ProtocolError, "log-in page"),
+    (Fault("no_results", times=None), "Registry", ProtocolError, "log-in page"),
+    (Fault("redirect", times=None), "Registry", ProtocolError, "the Registry's own address"),
+    (Fault("maintenance", times=None), "Registry", MaintenanceError, ""),
+    (Fault("status", status=502, times=None), "Registry", TransientError, ""),
+    (Fault("reset", times=None), "Registry", TransientError, ""),
+    (Fault("stall", seconds=60.0, times=None), "Registry", TransientError, ""),
+    (Fault("status", status=429, retry_after="3600", times=None), "Registry", TransientError, "3600 s"),
+    (Fault("challenge", times=None), "CloudFlare", BlockedError, "user_agent"),
+    (Fault("unauthorized", times=None), "credentials", AuthError, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "kind", "mend"), FAULTS, ids=[f"{f.kind}{f.status or ''}" for f, *_ in FAULTS]
+)
+async def test_what_is_in_the_way_is_named_and_not_asked_twice(
+    database: Path, fault: Fault, name: str, kind: type[Exception], mend: str
+) -> None:
+    async with DemoRegistry(database, faults=[fault]) as registry:
+        findings = await found(registry.url, read_timeout=0.3)
+        assert registry.stats.requests == 1
+    failed = failure(findings)
+    assert (failed.name, type(failed.error)) == (name, kind) or isinstance(failed.error, kind)
+    assert mend in failed.mend
+    assert "institution" in unknown(findings)
+    assert findings["network"].state is State.OK
+
+
+@pytest.mark.parametrize(
+    "flags", [{"api_key": "other"}, {"email": "nobody@x.edu"}, {"email": "former@institution1.edu"}]
+)
+async def test_credentials_that_are_refused(database: Path, flags: dict[str, str]) -> None:
+    async with DemoRegistry(database) as registry:
+        findings = await found(registry.url, **flags)
+    assert isinstance(failure(findings).error, AuthError)
+    assert failure(findings).name == "credentials"
+    assert findings["Registry"].state is State.OK
+
+
+async def test_another_version_of_the_api(database: Path) -> None:
+    async with DemoRegistry(database) as registry:
+        findings = await found(registry.url, registry_api_version="v9")
+    assert failure(findings).mend == "set registry_api_version to v3"
+
+
+async def test_no_account_keeps_from_asking_but_not_from_knocking(database: Path) -> None:
+    async with DemoRegistry(database) as registry:
+        findings = await found(registry.url, api_key="")
+        assert registry.stats.requests == 0
+    assert isinstance(failure(findings).error, ConfigError)
+    assert failure(findings).name == "account"
+    assert findings["network"].state is State.OK
+    assert unknown(findings) == ["Registry", "CloudFlare", "credentials", "clock", "institution"]
+
+
+async def test_settings_that_cannot_be_read() -> None:
+    findings = await found("http://repo.aptrust.org")
+    assert failure(findings).name == "settings"
+    assert "must be https" in failure(findings).says
+    assert unknown(findings) == NAMES[1:]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "says"), [(5, "behind the Registry's"), (-5, "ahead of the Registry's"), (0, "agrees"), (0.9, "agrees")]
+)
+async def test_the_clock(database: Path, minutes: float, says: str) -> None:
+    def clock() -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=minutes)
+
+    async with DemoRegistry(database, clock=clock) as registry:
+        finding = (await found(registry.url))["clock"]
+    assert says in finding.says
+    assert finding.state is (State.OK if says == "agrees" else State.WARNING)
+
+
+# Whose account it is
+
+
+def institutions(objects: list[int], items: list[int], *, sortable: bool = True) -> Any:
+    def reply(path: str) -> tuple[int, dict[str, str], bytes]:
+        if "institution_id" in path and not sortable:
+            return 500, {}, b'{"StatusCode":500,"Error":"ERROR #42703 column \\"institution_id\\" does not exist"}'
+        ids = objects if "/objects" in path else items
+        end = ids[-1:] if "desc" in path else ids[:1]
+        rows = [{"id": 1, "institution_id": n, "institution_identifier": f"i{n}.edu"} for n in end]
+        return 200, {"cf-ray": "8c1f-IAD"}, page(*rows, count=len(ids))
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("objects", "items", "sortable", "state", "says", "requests"),
+    [
+        ([3, 3], [], True, State.OK, "i3.edu (id 3), and nobody else's", 2),
+        ([3, 4], [], True, State.OK, "administrator of APTrust", 2),
+        ([], [5, 5], True, State.OK, "i5.edu (id 5), and nobody else's records: a member's account; no int", 3),
+        ([], [], True, State.SKIPPED, "not known yet", 2),
+        ([3, 4], [], False, State.OK, "sees i3.edu (id 3); whether others too is not known", 2),
+    ],
+)
+async def test_the_institution_and_the_role(
+    objects: list[int], items: list[int], sortable: bool, state: State, says: str, requests: int
+) -> None:
+    async with answering(institutions(objects, items, sortable=sortable)) as server:
+        findings = await found(server.url)
+        assert len(server.asked) == requests
+    assert findings["institution"].state is state
+    assert says in findings["institution"].says
+    assert findings["CloudFlare"].says.endswith("(cf-ray 8c1f-IAD)")
+
+
+# The way there
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        findings = await found(f"http://127.0.0.1:{taken.getsockname()[1]}")
+    assert isinstance(failure(findings).error, TransientError)
+    assert failure(findings).name == "network"
+    assert unknown(findings) == [*checking.THERE[1:]]
+
+
+@pytest.mark.parametrize(
+    ("host", "mend"),
+    [
+        ("repo.aptrsut.org", "did you mean https://repo.aptrust.org?"),
+        ("demo.aptrust.com", "did you mean https://demo.aptrust.org?"),
+        ("repo.aptrust.org", "check registry_url and the network"),
+        ("intranet", "check registry_url and the network"),
+    ],
+)
+async def test_a_host_that_nobody_knows(host: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nobody)
+    failed = failure(await found(f"https://{host}"))
+    assert (failed.name, failed.mend) == ("network", mend)
+    assert isinstance(failed.error, ProtocolError)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_a_proxys() -> None:
+    async with answering(institutions([3], []), tls=True) as server:
+        findings = await found(server.url)
+        assert server.asked == []
+    assert failure(findings).name == "TLS"
+    assert "not valid (self-signed certificate)" in failure(findings).says.replace("self signed", "self-signed")
+    assert "SSL_CERT_FILE" in failure(findings).mend
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_how_long_a_certificate_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(institutions([3], []), tls=True) as server:
+        finding = (await found(server.url, api_key=""))["TLS"]
+        assert finding.state is State.OK
+        assert finding.says.startswith("certificate by Test of harvester, valid for 3")
+        monkeypatch.setattr(checking, "CERTIFICATE_DAYS", 100_000)
+        assert (await found(server.url, api_key=""))["TLS"].state is State.WARNING
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_a_certificate_of_another_host() -> None:
+    async with answering(institutions([3], []), tls=True) as server:
+        failed = failure(await found(server.url.replace("127.0.0.1", "127.0.0.2")))
+    assert failed.name == "TLS"
+    assert "IP address mismatch" in failed.says
+    assert failed.mend == "check registry_url"
+
+
+async def test_https_where_only_http_is_spoken(database: Path) -> None:
+    async with DemoRegistry(database) as registry:
+        failed = failure(await found(registry.url.replace("http://", "https://")))
+    assert failed.name == "TLS"
+    assert "does not speak TLS" in failed.says
+
+
+# This machine
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "says"),
+    [
+        (lambda path: None, State.OK, "writable"),
+        (lambda path: path.mkdir(), State.OK, "writable"),
+        (lambda path: path.write_text("in the way"), State.FAILED, "not a directory"),
+        (lambda path: path.symlink_to("/proc"), State.FAILED, "no leave to write"),
+    ],
+)
+async def test_where_dumps_are_made(
+    tmp_path: Path, make: Any, state: State, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "dumps")
+    monkeypatch.setattr(os, "access", lambda path, mode: "proc" not in str(Path(path).resolve()))
+    surroundings = look_around(lambda: load_settings({"output": tmp_path / "dumps"}))
+    finding = next(finding for finding in surroundings.findings if finding.name == "output")
+    assert finding.state is state
+    assert says in finding.says
+
+
+async def test_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "ROOM_BYTES", 1 << 60)
+    finding = next(finding for finding in look_around(load_settings).findings if finding.name == "output")
+    assert finding.state is State.WARNING
+
+
+def test_a_rate_that_a_small_server_feels() -> None:
+    for rate, state in ((10.0, State.OK), (11.0, State.WARNING)):
+        findings = look_around(lambda rate=rate: load_settings({"rate": rate})).findings  # type: ignore[misc]
+        assert next(finding for finding in findings if finding.name == "pace").state is state
+
+
+def test_apt_cmds_file_that_others_may_read() -> None:
+    path = Path.home() / ".aptrust"
+    path.parent.mkdir()
+    path.write_text(
+        f"APTRUST_REGISTRY_URL=https://x.edu\nAPTRUST_REGISTRY_EMAIL=a@b\nAPTRUST_REGISTRY_API_KEY={API_KEY}\n"
+    )
+    for mode, state in ((0o600, State.OK), (0o644, State.WARNING)):
+        path.chmod(mode)
+        findings = {finding.name: finding for finding in look_around(load_settings).findings}
+        assert findings["account"].state is state
+        assert str(path) in findings["settings"].says
+    assert findings["account"].mend == f"chmod 600 {path}"
+    assert API_KEY not in repr(findings)
