@@ -173,7 +173,7 @@ async def _on_the_way(settings: Settings) -> AsyncIterator[Finding]:
         try:
             address, seconds = await reach.connect()
         except RegistryError as error:
-            raise _Stop(_failed("network", error, _nearest_registry(reach.host))) from None
+            raise _Stop(_failed("network", error, _network_mend(reach.host))) from None
         where = f"{reach.host} ({address})" if address != reach.host else address
         yield Finding("network", State.OK, f"{where} answers on port {reach.port} in {seconds * 1000:.0f} ms")
         if not reach.encrypted:
@@ -193,10 +193,13 @@ async def _on_the_way(settings: Settings) -> AsyncIterator[Finding]:
         await reach.close()
 
 
-def _nearest_registry(host: str) -> str:
+def _network_mend(host: str) -> str:
     known = {url.removeprefix("https://"): url for values in BUILT_IN_PROFILES.values() for url in values.values()}
     close = [] if host in known else difflib.get_close_matches(host, known, n=1)
-    return f"did you mean {known[close[0]]}?" if close else "check registry_url and the network"
+    if close:
+        return f"did you mean {known[close[0]]}?"
+    proxy = next((name for name in ("https_proxy", "HTTPS_PROXY") if os.environ.get(name)), "")
+    return f"check registry_url and the network{f'; {proxy} is set, and is not used' if proxy else ''}"
 
 
 def _impatient(settings: Settings) -> Settings:

@@ -198,8 +198,13 @@ async def test_a_host_that_nobody_knows(host: str, mend: str, monkeypatch: pytes
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nobody)
+    for variable in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
     failed = failure(await found(f"https://{host}"))
     assert (failed.name, failed.mend) == ("network", mend)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.edu:3128")
+    mend = (await found(f"https://{host}"))["network"].mend
+    assert mend == failed.mend if "did you mean" in mend else mend.endswith("; HTTPS_PROXY is set, and is not used")
     assert isinstance(failed.error, ProtocolError)
 
 

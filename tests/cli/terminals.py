@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +44,13 @@ def on_terminal(
     more: Mapping[str, str] | None = None,
     columns: int = 80,
     types: str = "",
+    then: Sequence[tuple[str, str]] = (),
     interrupt: Callable[[str], bool] = lambda sent: False,
 ) -> Shown:
     """Run harvester with a terminal of so many columns for all three streams, and type into it.
 
-    It gets a Ctrl-C as soon as `interrupt` says so of what was sent.
+    `then` is what is waited for, in turn, and what is typed when it comes. It gets a Ctrl-C as soon as `interrupt`
+    says so of what was sent.
     """
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -57,7 +59,7 @@ def on_terminal(
         cwd=cwd,
         env={name: value for name, value in env.items() if name not in _OF_OUR_TERMINAL}
         | {"TERM": "xterm"}
-        | (more or {}),
+        | dict(more or {}),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -65,9 +67,13 @@ def on_terminal(
     )
     os.close(theirs)
     os.write(ours, types.encode())
-    sent, interrupted = "", False
+    sent, interrupted, awaited, read = "", False, list(then), 0
     while piece := _read(ours):
         sent += piece.decode("utf-8", "replace")
+        while awaited and awaited[0][0] in sent[read:]:
+            text, typed = awaited.pop(0)
+            read = sent.index(text, read) + len(text)
+            os.write(ours, typed.encode())
         if not interrupted and interrupt(sent):
             process.send_signal(signal.SIGINT)
             interrupted = True
