@@ -25,12 +25,17 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.cli.text import duration, number, one_line, size
+from harvester.errors import RegistryError
 from harvester.harvest import Progress
 
 LINE_EVERY = 10.0
 """Seconds between two progress lines where stderr is not a terminal."""
 
 LIVE_EVERY = 0.25
+SAME_TROUBLE_EVERY = 30.0
+FORESEEABLE = 0.01
+"""The share of the work that must be done before what is left of it is worth a guess."""
+
 WIDEST_BLOCK = 72
 ROOM_FOR_BAR = 40
 
@@ -111,6 +116,8 @@ class Terminal:
         handler = _Handler(self._line)
         form = "%(message)s" if _as_json else "%(asctime)s %(levelname)s %(message)s"
         handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+        if not verbose:
+            handler.addFilter(_OncePerTrouble())
         for name, least in (("harvester", level), ("asyncio", logging.ERROR)):
             logger = logging.getLogger(name)
             logger.handlers[:] = [handler]
@@ -158,6 +165,23 @@ class _Handler(logging.Handler):
         self._write(one_line(self.format(record)), record.levelname)
 
 
+class _OncePerTrouble(logging.Filter):
+    """Of many requests in the same trouble the first is told, and one again every half a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if not isinstance(error, RegistryError):
+            return True
+        if record.created - self._told.get(error.problem, float("-inf")) < SAME_TROUBLE_EVERY:
+            return False
+        self._told[error.problem] = record.created
+        return True
+
+
 @asynccontextmanager
 async def _repeating(show: Callable[[], None], seconds: float) -> AsyncIterator[None]:
     async def repeat() -> None:
@@ -178,6 +202,10 @@ def _rate(progress: Progress) -> str:
     return f"{progress.requests / progress.elapsed:.1f}/s" if progress.elapsed > 0 else "–"
 
 
+def _eta(progress: Progress) -> str:
+    return duration(progress.eta if (progress.done or 0.0) >= FORESEEABLE else None)
+
+
 def line(progress: Progress) -> str:
     """Progress as one line for a log."""
     total = f"/{number(progress.objects_total)}" if progress.objects_total else ""
@@ -191,7 +219,7 @@ def line(progress: Progress) -> str:
         f"{progress.failures} failures",
         f"{size(progress.traffic.bytes)} received",
         f"elapsed {duration(progress.elapsed)}",
-        f"ETA {duration(progress.eta)}",
+        f"ETA {_eta(progress)}",
     ]
     return ", ".join(parts)
 
@@ -220,7 +248,7 @@ class Block:
         if width >= ROOM_FOR_BAR:
             head.add_column(ratio=1)
             cells.append(ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None, complete_style="cyan"))
-        for text in ("" if done is None else f"{done:.0%}", f"ETA {duration(self._progress.eta)}"):
+        for text in ("" if done is None else f"{done:.0%}", f"ETA {_eta(self._progress)}"):
             head.add_column(no_wrap=True, justify="right")
             cells.append(text)
         head.add_row(*cells)

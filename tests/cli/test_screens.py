@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from harvester.cli.terminal import Block, _flowing
+from harvester.cli.terminal import Block, Terminal, _flowing, line
 from harvester.demo import DemoRegistry, Fault
+from harvester.errors import MaintenanceError
 from harvester.harvest import Progress
 from tests.cli.conftest import Run, environment
 from tests.cli.terminals import HIDE_CURSOR, Shown, on_terminal
@@ -20,8 +23,8 @@ SLOWLY = ("harvest", "--strategy", "per-object", "--rate", "60")
 
 
 def assert_fits(shown: Shown, columns: int) -> None:
-    for line in shown.lines:
-        assert cell_len(line) <= columns, line
+    for shown_line in shown.lines:
+        assert cell_len(shown_line) <= columns, shown_line
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
@@ -92,6 +95,38 @@ def test_trouble_is_shown_only_when_there_is_some() -> None:
     progress.traffic.retries = 3
     progress.failures = 2
     assert {"retries 3", "failures 2"} <= set(Block(progress)._cost())
+
+
+def test_what_is_left_is_not_guessed_from_next_to_nothing() -> None:
+    progress = Progress(rows_total=1000)
+    for rows, is_known in ((9, False), (10, True)):
+        progress.rows["objects"] = rows
+        assert line(progress).endswith("ETA –") is not is_known
+
+
+@pytest.fixture
+def loggers_are_restored() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("harvester", "asyncio")]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+@pytest.mark.usefixtures("loggers_are_restored")
+def test_the_same_trouble_of_many_requests_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    maintenance, outage = MaintenanceError("maintenance", place="/a"), MaintenanceError("outage", place="/b")
+    for verbose, expected in ((0, ["maintenance", "outage", "maintenance", "else"]), (1, None)):
+        Terminal(verbose=verbose, quiet=False)
+        for seconds, error in ((0, maintenance), (1, maintenance), (2, outage), (29, maintenance), (31, maintenance)):
+            record = {"msg": "%s; again", "args": (error,), "levelno": logging.WARNING, "created": 1000.0 + seconds}
+            logging.getLogger("harvester.registry").handle(logging.makeLogRecord(record))
+        logging.getLogger("harvester.config").warning("else")
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == (len(expected) if expected else 6)
+        assert all(word in line for word, line in zip(expected or [], lines, strict=False))
 
 
 # --log-format json
