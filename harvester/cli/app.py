@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from itertools import pairwise
@@ -102,4 +103,6 @@ def _command_path(error: Exception) -> str:
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a dash is no reason to fail where stdout has none
     sys.exit(run(sys.argv[1:]))

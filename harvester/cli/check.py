@@ -92,8 +92,6 @@ def _print(finding: Finding) -> None:
     mend = _mend(finding)
     says = one_line(at_home(f"{finding.says}; {mend}" if mend else finding.says))
     sign = (SIGNS if _has_signs() else PLAIN_SIGNS)[finding.state]
-    if not _has_signs():
-        says = says.encode("ascii", "backslashreplace").decode()
     if not sys.stdout.isatty():
         print(f"{sign:<{_sign_width()}} {finding.name:<{NAME_WIDTH}} {says}", flush=True)
         return

@@ -87,9 +87,10 @@ def _conclude(outcome: Outcome, terminal: Terminal) -> int:
     if not verdict.complete:
         return INCOMPLETE
     terminal.say("verified: every line read back, every file and event under its object, every count as the Registry's")
-    terminal.say("look at:  manifest.json   what was harvested, from where, and the proof that it is everything")
-    terminal.say("          objects.ndjson  one intellectual object a line, just as the Registry gave it")
-    terminal.say("          files.ndjson    every file, grouped by object;  events.ndjson  every premis event likewise")
+    terminal.say("look at:  manifest.json   what was harvested, and the proof that it is everything")
+    terminal.say("          objects.ndjson  one intellectual object a line, as the Registry gave it")
+    terminal.say("          files.ndjson    every file, grouped by object")
+    terminal.say("          events.ndjson   every premis event, likewise")
     print_path(outcome.path)
     return COMPLETE
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from harvester.cli.terminal import Block, Terminal, _flowing, line
+from harvester.cli.progress import Block, _flowing, line
+from harvester.cli.terminal import Terminal
 from harvester.demo import DemoRegistry, Fault
 from harvester.errors import MaintenanceError
 from harvester.harvest import Progress
@@ -70,6 +71,12 @@ def test_nothing_fancy_where_there_is_no_terminal(registry: DemoRegistry, run: R
         done = run(*arguments, registry=registry, FORCE_COLOR="1", TTY_COMPATIBLE="1", TERM="xterm")
         assert done.returncode == 0, done.stderr
         assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_dashes_where_stdout_has_none(run: Run) -> None:
+    done = run("config", "show", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u2013" in done.stdout
 
 
 @pytest.mark.parametrize("columns", [80, 34])
