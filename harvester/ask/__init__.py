@@ -1,6 +1,6 @@
 """What people ask of the Registry at a terminal, beyond its lists: knows no dumps and prints nothing."""
 
-from harvester.ask.check import Finding, State, Surroundings, look_around, reach_out
+from harvester.ask.check import Observation, State, Surroundings, look_around, reach_out
 from harvester.ask.identify import find
 
-__all__ = ["Finding", "State", "Surroundings", "find", "look_around", "reach_out"]
+__all__ = ["Observation", "State", "Surroundings", "find", "look_around", "reach_out"]

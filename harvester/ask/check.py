@@ -52,7 +52,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """One step: what was found, and where something is wrong, how to mend it; `error` if it failed."""
 
     name: str
@@ -73,7 +73,7 @@ AFTER_FAILURE = "not tried after what failed"
 class Surroundings:
     """What this machine has: settings and account are None where they could not be had."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Observation, ...]
     settings: Settings | None = None
     account: Credentials | None = None
 
@@ -88,15 +88,15 @@ def look_around(read_settings: Callable[[], Settings]) -> Surroundings:
     return Surroundings((_settings(settings), found, _output(settings.output), _pace(settings)), settings, account)
 
 
-def _settings(settings: Settings) -> Finding:
+def _settings(settings: Settings) -> Observation:
     sources = settings.sources
     read = [str(path) for path in (sources.file, sources.apt_cmd) if path is not None]
     says = f"{settings.registry_url} ({settings.origins.get('registry_url', 'default')})"
     says += f", settings from {' and '.join(read)}" if read else ", no settings file"
-    return Finding("settings", State.OK, f"{says}; {sources.passed_over}" if sources.passed_over else says)
+    return Observation("settings", State.OK, f"{says}; {sources.passed_over}" if sources.passed_over else says)
 
 
-def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
+def _account(settings: Settings) -> tuple[Credentials | None, Observation]:
     exposed = exposed_key(settings)
     try:
         account = credentials(settings)
@@ -104,11 +104,11 @@ def _account(settings: Settings) -> tuple[Credentials | None, Finding]:
         return None, _failed("account", error)
     says = f"{account.email}, key from {key_source(settings)}"
     if exposed is not None:
-        return account, Finding("account", State.WARNING, f"{says}: {exposed.problem}", exposed.mend)
-    return account, Finding("account", State.OK, says)
+        return account, Observation("account", State.WARNING, f"{says}: {exposed.problem}", exposed.mend)
+    return account, Observation("account", State.OK, says)
 
 
-def _output(output: Path) -> Finding:
+def _output(output: Path) -> Observation:
     """Whether dumps can be made where they are to be made; the directory itself may come later."""
     there = next(path for path in (output, *output.absolute().parents) if path.exists() or path.is_symlink())
     if not there.is_dir():
@@ -118,19 +118,19 @@ def _output(output: Path) -> Finding:
     free = shutil.disk_usage(there).free
     says = f"{output}: writable, {free / (1 << 30):,.1f} GiB free"
     if free < ROOM_BYTES:
-        return Finding("output", State.WARNING, says, "a dump takes about 1 KiB a file and event")
-    return Finding("output", State.OK, says)
+        return Observation("output", State.WARNING, says, "a dump takes about 1 KiB a file and event")
+    return Observation("output", State.OK, says)
 
 
-def _pace(settings: Settings) -> Finding:
+def _pace(settings: Settings) -> Observation:
     found_out = " (as many as help)" if settings.concurrency == "auto" else ""
     says = f"at most {settings.rate:g} requests a second, {settings.most_in_flight} in flight{found_out}"
     if settings.rate > BRISK:
-        return Finding("pace", State.WARNING, says, f"rate = {BRISK:g} is brisk enough for a small server")
-    return Finding("pace", State.OK, says)
+        return Observation("pace", State.WARNING, says, f"rate = {BRISK:g} is brisk enough for a small server")
+    return Observation("pace", State.OK, says)
 
 
-async def reach_out(surroundings: Surroundings) -> AsyncIterator[Finding]:
+async def reach_out(surroundings: Surroundings) -> AsyncIterator[Observation]:
     """What the network and the Registry say, as it becomes known."""
     settings, account = surroundings.settings, surroundings.account
     if settings is None:
@@ -148,7 +148,7 @@ async def reach_out(surroundings: Surroundings) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _until_a_failure(settings: Settings, account: Credentials | None) -> AsyncIterator[Finding]:
+async def _until_a_failure(settings: Settings, account: Credentials | None) -> AsyncIterator[Observation]:
     try:
         async for finding in _on_the_way(settings):
             yield finding
@@ -163,11 +163,11 @@ async def _until_a_failure(settings: Settings, account: Credentials | None) -> A
 class _Stop(Exception):  # noqa: N818 - not an error
     """A step failed and those after it make no sense."""
 
-    def __init__(self, *findings: Finding) -> None:
+    def __init__(self, *findings: Observation) -> None:
         self.findings = findings
 
 
-async def _on_the_way(settings: Settings) -> AsyncIterator[Finding]:
+async def _on_the_way(settings: Settings) -> AsyncIterator[Observation]:
     reach = Reach(settings.registry_url, min(settings.connect_timeout, CONNECT_SECONDS))
     try:
         try:
@@ -175,9 +175,9 @@ async def _on_the_way(settings: Settings) -> AsyncIterator[Finding]:
         except RegistryError as error:
             raise _Stop(_failed("network", error, _network_mend(reach.host))) from None
         where = f"{reach.host} ({address})" if address != reach.host else address
-        yield Finding("network", State.OK, f"{where} answers on port {reach.port} in {seconds * 1000:.0f} ms")
+        yield Observation("network", State.OK, f"{where} answers on port {reach.port} in {seconds * 1000:.0f} ms")
         if not reach.encrypted:
-            yield Finding("TLS", State.SKIPPED, "plain http, which stays on this machine")
+            yield Observation("TLS", State.SKIPPED, "plain http, which stays on this machine")
             return
         try:
             certificate = await reach.encrypt()
@@ -186,9 +186,9 @@ async def _on_the_way(settings: Settings) -> AsyncIterator[Finding]:
         days = (certificate.ends - datetime.now(UTC)) // timedelta(days=1)
         says = f"certificate by {certificate.issuer}, valid for {days} more days"
         if days < CERTIFICATE_DAYS:
-            yield Finding("TLS", State.WARNING, says, "tell APTrust if it is not renewed")
+            yield Observation("TLS", State.WARNING, says, "tell APTrust if it is not renewed")
         else:
-            yield Finding("TLS", State.OK, says)
+            yield Observation("TLS", State.OK, says)
     finally:
         await reach.close()
 
@@ -215,7 +215,7 @@ def _impatient(settings: Settings) -> Settings:
     )
 
 
-async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIterator[Finding]:
+async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIterator[Observation]:
     async with RegistryClient(settings, account) as client:
         started = time.monotonic()
         try:
@@ -224,28 +224,28 @@ async def _of_the_registry(settings: Settings, account: Credentials) -> AsyncIte
             raise _Stop(*_refused(error, settings)) from None
         taken, now = time.monotonic() - started, datetime.now(UTC)
         version = settings.registry_api_version
-        yield Finding("Registry", State.OK, f"answers, API {version}, no maintenance, in {taken * 1000:.0f} ms")
+        yield Observation("Registry", State.OK, f"answers, API {version}, no maintenance, in {taken * 1000:.0f} ms")
         yield _in_front(page.ray)
-        yield Finding("credentials", State.OK, f"{client.account} is let in")
+        yield Observation("credentials", State.OK, f"{client.account} is let in")
         yield _clock((page.answered_at - now).total_seconds(), taken)
         yield await _institution(client, page, is_sorted=is_sorted)
 
 
-def _in_front(ray: str) -> Finding:
+def _in_front(ray: str) -> Observation:
     if ray:
-        return Finding(
+        return Observation(
             "CloudFlare", State.OK, f"in front of the Registry, and lets this machine through (cf-ray {ray})"
         )
-    return Finding("CloudFlare", State.SKIPPED, "not in front of this server")
+    return Observation("CloudFlare", State.SKIPPED, "not in front of this server")
 
 
-def _refused(error: RegistryError, settings: Settings) -> Iterator[Finding]:
+def _refused(error: RegistryError, settings: Settings) -> Iterator[Observation]:
     """What an answer that is an error says of the steps it concerns."""
     if isinstance(error, BlockedError):
         yield _failed("CloudFlare" if error.request_id else "Registry", error)
         return
     if isinstance(error, AuthError):
-        yield Finding("Registry", State.OK, "answers")
+        yield Observation("Registry", State.OK, "answers")
         yield _in_front(error.request_id)
         yield _failed("credentials", error)
         return
@@ -271,7 +271,7 @@ async def _end_of(client: RegistryClient, resource: Resource, *sort: str) -> Pag
     return await client.page(resource, filters=exact_parts(resource)[0], sort=by, page=1, per_page=1)
 
 
-async def _institution(client: RegistryClient, page: Page, *, is_sorted: bool) -> Finding:
+async def _institution(client: RegistryClient, page: Page, *, is_sorted: bool) -> Observation:
     """Whose records the account sees: a member its own institution's, APTrust's administrators everybody's."""
     resource, last = OBJECTS, None
     try:
@@ -279,37 +279,37 @@ async def _institution(client: RegistryClient, page: Page, *, is_sorted: bool) -
             resource = WORK_ITEMS
             page = await _end_of(client, resource, "institution_id__asc")
         if not page.rows:
-            return Finding("institution", State.SKIPPED, "not known yet: there are no objects and no work items")
+            return Observation("institution", State.SKIPPED, "not known yet: there are no objects and no work items")
         if is_sorted:
             last = await _end_of(client, resource, "institution_id__desc")
     except RegistryError as error:
-        return Finding("institution", State.WARNING, f"not known: {error.problem}", error.mend)
+        return Observation("institution", State.WARNING, f"not known: {error.problem}", error.mend)
     row = page.rows[0]
     name = f"{row.get('institution_identifier') or row.get('institution_name')} (id {row.get('institution_id')})"
     held = f"{page.count:,} intellectual objects" if resource is OBJECTS else "no intellectual objects yet"
     if last is None:
-        return Finding("institution", State.OK, f"sees {name}; whether others too is not known; {held}")
+        return Observation("institution", State.OK, f"sees {name}; whether others too is not known; {held}")
     if last.rows and last.rows[0].get("institution_id") != row.get("institution_id"):
-        return Finding("institution", State.OK, f"an administrator of APTrust, who sees all institutions; {held}")
-    return Finding("institution", State.OK, f"{name}, and nobody else's records: a member's account; {held}")
+        return Observation("institution", State.OK, f"an administrator of APTrust, who sees all institutions; {held}")
+    return Observation("institution", State.OK, f"{name}, and nobody else's records: a member's account; {held}")
 
 
-def _clock(ahead: float, taken: float) -> Finding:
+def _clock(ahead: float, taken: float) -> Observation:
     """The server's clock against ours; its header has whole seconds, and its answer was some time on the way."""
     apart = max(0.0, abs(ahead) - taken - 1.0)
     if apart <= SKEW_SECONDS:
-        return Finding("clock", State.OK, "agrees with the Registry's")
+        return Observation("clock", State.OK, "agrees with the Registry's")
     which = "behind" if ahead > 0 else "ahead of"
-    return Finding("clock", State.WARNING, f"{timedelta(seconds=round(apart))} {which} the Registry's", "set the clock")
+    return Observation("clock", State.WARNING, f"{timedelta(seconds=round(apart))} {which} the Registry's", "set the clock")
 
 
-def _failed(name: str, error: HarvesterError, mend: str = "") -> Finding:
+def _failed(name: str, error: HarvesterError, mend: str = "") -> Observation:
     says = error.problem if isinstance(error, RegistryError) else str(error)
-    return Finding(name, State.FAILED, says.rstrip("."), mend or error.mend, error)
+    return Observation(name, State.FAILED, says.rstrip("."), mend or error.mend, error)
 
 
-def _unknown(names: Iterable[str], why: str) -> Iterator[Finding]:
-    return (Finding(name, State.UNKNOWN, why) for name in names)
+def _unknown(names: Iterable[str], why: str) -> Iterator[Observation]:
+    return (Observation(name, State.UNKNOWN, why) for name in names)
 
 
-__all__ = ["Finding", "State", "Surroundings", "look_around", "reach_out"]
+__all__ = ["Observation", "State", "Surroundings", "look_around", "reach_out"]

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from harvester.ask import Finding, State, look_around, reach_out
+from harvester.ask import Observation, State, look_around, reach_out
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, exit_code, mend_of
 from harvester.cli.running import run
@@ -43,9 +43,9 @@ def check_command(session: Session, output: options.Output = None, json: options
 
 def checked(session: Session, *, output: Path | None = None, json: bool = False) -> int:
     """Check, print what was found as it becomes known, and return the exit code."""
-    found: list[Finding] = []
+    found: list[Observation] = []
 
-    def tell(finding: Finding) -> None:
+    def tell(finding: Observation) -> None:
         found.append(finding)
         if not json and finding.state is not State.UNKNOWN and (finding.error or not session.terminal.quiet):
             _print(finding)
@@ -69,25 +69,25 @@ def checked(session: Session, *, output: Path | None = None, json: bool = False)
     return code
 
 
-def _as_json(found: Iterable[Finding]) -> list[dict[str, Any]]:
+def _as_json(found: Iterable[Observation]) -> list[dict[str, Any]]:
     return [{"name": f.name, "state": f.state, "says": one_line(f.says), "mend": one_line(_mend(f))} for f in found]
 
 
-def _mend(finding: Finding) -> str:
+def _mend(finding: Observation) -> str:
     return finding.mend or (mend_of(finding.error) if finding.error is not None else "")
 
 
-def _print_unknown(found: Iterable[Finding]) -> None:
+def _print_unknown(found: Iterable[Observation]) -> None:
     """One line for all that was not tried: what matters is the failure above it."""
     reasons: dict[str, list[str]] = {}
     for finding in found:
         if finding.state is State.UNKNOWN:
             reasons.setdefault(finding.says, []).append(finding.name)
     for says, names in reasons.items():
-        _print(Finding("the rest", State.UNKNOWN, f"{says}: {', '.join(names)}"))
+        _print(Observation("the rest", State.UNKNOWN, f"{says}: {', '.join(names)}"))
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: Observation) -> None:
     """A line; on a terminal its text stays in its column where it takes more than one."""
     mend = _mend(finding)
     says = one_line(at_home(f"{finding.says}; {mend}" if mend else finding.says))

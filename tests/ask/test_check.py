@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harvester.ask import Finding, State, look_around, reach_out
+from harvester.ask import Observation, State, look_around, reach_out
 from harvester.ask import check as checking
 from harvester.config import load_settings
 from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, Fault, build
@@ -22,7 +22,7 @@ from tests.ask.servers import CERTIFICATE, answering, page
 NAMES = [*checking.HERE, *checking.THERE]
 
 
-async def found(url: str = "", **flags: Any) -> Mapping[str, Finding]:
+async def found(url: str = "", **flags: Any) -> Mapping[str, Observation]:
     """What a check finds, by name."""
     given = {"registry_url": url, "email": EMAIL, "api_key": API_KEY, **flags}
     surroundings = look_around(lambda: load_settings({name: value for name, value in given.items() if value}))
@@ -33,12 +33,12 @@ async def found(url: str = "", **flags: Any) -> Mapping[str, Finding]:
     return {finding.name: finding for finding in findings}
 
 
-def failure(findings: Mapping[str, Finding]) -> Finding:
+def failure(findings: Mapping[str, Observation]) -> Observation:
     (failed,) = [finding for finding in findings.values() if finding.state is State.FAILED]
     return failed
 
 
-def unknown(findings: Mapping[str, Finding]) -> list[str]:
+def unknown(findings: Mapping[str, Observation]) -> list[str]:
     return [name for name in NAMES if findings[name].state is State.UNKNOWN]
 
 
