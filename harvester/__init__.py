@@ -7,6 +7,7 @@ Enough to embed a harvest in a notebook or a scheduled task:
         outcome = await harvest(client, Scope.parse(["objects", "files", "events"]))
 """
 
+import harvester.starting  # noqa: F401 - before anything that takes time
 from harvester.config import Credentials, Settings, credentials, load_settings, software_version
 from harvester.dump import Dump, verify
 from harvester.errors import HarvesterError

@@ -2,6 +2,7 @@
 
 from harvester.ask.audit import audit
 from harvester.ask.bag import Directory, Excerpt, File, arrange, excerpt, within
+from harvester.ask.check import Observation, State, Surroundings, look_around, reach_out
 from harvester.ask.findings import Answer, Audit, Finding, Plan, Query, Question, Rules, Status
 from harvester.ask.identify import find
 from harvester.ask.portrait import Chronicle, Happening, Portrait, portray
@@ -15,16 +16,21 @@ __all__ = [
     "File",
     "Finding",
     "Happening",
+    "Observation",
     "Plan",
     "Portrait",
     "Query",
     "Question",
     "Rules",
+    "State",
     "Status",
+    "Surroundings",
     "arrange",
     "audit",
     "excerpt",
     "find",
+    "look_around",
     "portray",
+    "reach_out",
     "within",
 ]

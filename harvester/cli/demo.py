@@ -38,9 +38,13 @@ def demo_command(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> int:
-    """Harvest an embedded Registry with a made-up collection, or (--serve) only serve it.
+    """Harvest an embedded, made-up Registry, or serve it.
 
-    Example: harvester demo --serve --port 8080
+    \b
+    Examples:
+      harvester demo
+      harvester demo --objects 50 --output /tmp/demo
+      harvester demo --serve --port 8080
     """
     terminal = Terminal(verbose=verbose, quiet=quiet, log_format=log_format)
     with tempfile.TemporaryDirectory(prefix="harvester-demo-") as directory:
@@ -83,9 +87,10 @@ def _conclude(outcome: Outcome, terminal: Terminal) -> int:
     if not verdict.complete:
         return INCOMPLETE
     terminal.say("verified: every line read back, every file and event under its object, every count as the Registry's")
-    terminal.say("look at:  manifest.json   what was harvested, from where, and the proof that it is everything")
-    terminal.say("          objects.ndjson  one intellectual object a line, just as the Registry gave it")
-    terminal.say("          files.ndjson    every file, grouped by object;  events.ndjson  every premis event likewise")
+    terminal.say("look at:  manifest.json   what was harvested, and the proof that it is everything")
+    terminal.say("          objects.ndjson  one intellectual object a line, as the Registry gave it")
+    terminal.say("          files.ndjson    every file, grouped by object")
+    terminal.say("          events.ndjson   every premis event, likewise")
     print_path(outcome.path)
     return COMPLETE
 

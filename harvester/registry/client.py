@@ -74,7 +74,7 @@ class Page:
 
     `count` is what the Registry says the whole list holds; `exact` tells a count of rows from a look into
     the Registry's hourly table. `has_next` is whether it offered a next page, which is no more reliable
-    than the count. `answered_at` is the server's Date header.
+    than the count. `answered_at` is the server's Date header, `ray` CloudFlare's ray id or "".
     """
 
     rows: list[Record]
@@ -82,6 +82,7 @@ class Page:
     exact: bool
     has_next: bool
     answered_at: datetime
+    ray: str = ""
 
     @property
     def size(self) -> int:
@@ -265,6 +266,7 @@ class RegistryClient:
             exact=resource.count_is_exact(filters),
             has_next=bool(content.get("next")),
             answered_at=_moment(answer),
+            ray=answer.ray,
         )
 
     async def show(self, resource: Resource, key: int | str) -> Record:
