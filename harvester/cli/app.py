@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harvester.cli import demo, harvest, plan, verify
+from harvester.cli import demo, harvest, items, plan, restore, verify
 from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import err
@@ -44,6 +44,8 @@ app.command("harvest")(harvest.harvest_command)
 app.command("plan")(plan.plan_command)
 app.command("resume")(harvest.resume_command)
 app.command("verify")(verify.verify_command)
+app.command("items")(items.items_command)
+app.command("restore")(restore.restore_command)
 app.command("demo")(demo.demo_command)
 
 
