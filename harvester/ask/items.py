@@ -88,6 +88,9 @@ class Change:
 _FEW = 5
 """Items out of sight that are asked for one by one; more are looked for in a list, a thousand a request."""
 
+_SELDOM = 6
+"""Looks from one request for a suspended item to the next: a person takes longer than a machine."""
+
 _STEADY = frozenset({"action", "action__in", "bucket", "etag", "institution_id", "name"})
 """Filters on what does not change about a work item: whatever it does, it stays in a list by these."""
 
@@ -104,6 +107,7 @@ class Watch:
         self.items = {item["id"]: item for item in items}
         self._client = client
         self._filters = filters
+        self._looks = 0
 
     @property
     def over(self) -> bool:
@@ -116,12 +120,15 @@ class Watch:
         Raises the errors of `RegistryClient.page` and `show`.
         """
         seen = {} if self._filters is None else await self._list(self._filters)
-        seen |= await self._sought(
-            {number for number, item in self.items.items() if number not in seen and under_way(item)}
-        )
+        self._looks += 1
+        seen |= await self._sought({n for n, item in self.items.items() if n not in seen and self._is_due(item)})
         changes = [Change(item, self.items.get(number)) for number, item in seen.items()]
         self.items |= seen
         return [change for change in changes if change.moved]
+
+    def _is_due(self, item: Record) -> bool:
+        """Whether an item out of sight is worth a request in this look."""
+        return under_way(item) and not (suspended(item) and self._looks % _SELDOM)
 
     async def _list(self, filters: Sequence[Filter]) -> dict[int, Record]:
         async with aclosing(listed(self._client, WORK_ITEMS, filters)) as pages:

@@ -126,7 +126,7 @@ def _followed(session: Session, item: Record, every: float) -> int:
     try:
         return session.ask(following)
     except Interrupted as interrupted:
-        session.terminal.say(f"the restoration goes on without us: work item {item['id']}")
+        session.terminal.say(f"it goes on without us: work item {item['id']}")
         return interrupted.exit_code
 
 

@@ -93,14 +93,14 @@ class _Board:
         # At first everything is new, and nothing worth a mark.
         self._latest = changes if self._when else []
         self._when = datetime.now().astimezone()
-        self._draw(f"every {self._every:g} s")
+        self._draw(Text(f"every {self._every:g} s", style="not bold dim"))
 
     def late(self) -> None:
-        self._draw("no answer since; still asking")
+        self._draw(Text("no answer since; still asking", style="bold red"))
 
-    def _draw(self, told: str) -> None:
+    def _draw(self, told: Text) -> None:
         if self._watch.items:
-            when = f"{self._when:%H:%M:%S}, {told}" if self._when else told
+            when = Text(f"{self._when:%H:%M:%S}, " if self._when else "", style="not bold dim") + told
             self._live.update(board(self._watch, self._latest, when, self._live.console), refresh=True)
 
 
@@ -148,7 +148,7 @@ def age(time: str, now: datetime) -> str:
     return next(f"{seconds // unit}{letter}" for letter, unit, most in _UNITS if seconds < unit * most)
 
 
-def board(watch: Watch, latest: list[Change], when: str, console: Console) -> Group:
+def board(watch: Watch, latest: list[Change], when: Text, console: Console) -> Group:
     """The items for a terminal of this size: what moved last comes first, what has just changed is marked."""
     changed = {change.item["id"]: change for change in latest}
     items = sorted(watch.items.values(), key=lambda item: _urgency(item, changed), reverse=True)
@@ -164,16 +164,17 @@ def _urgency(item: Record, changed: dict[int, Change]) -> tuple[bool, str, int]:
     return under_way(item) or item["id"] in changed, item["date_processed"].rstrip("Z"), item["id"]
 
 
-def _head(watch: Watch, when: str) -> Text:
+def _head(watch: Watch, when: Text) -> Text:
     counts = dict.fromkeys(STYLES, 0)
     for item in watch.items.values():
         counts[item["status"]] = counts.get(item["status"], 0) + 1
-    head = Text(f"{number(len(watch.items))} work items", style="bold", no_wrap=True, overflow="ellipsis")
+    many = f"{number(len(watch.items))} work item{'s' if len(watch.items) > 1 else ''}"
+    head = Text(many, style="bold", no_wrap=True, overflow="ellipsis")
     for status, count in counts.items():
         if count:
-            waiting = ": to be seen to" if status == "Suspended" else ""
-            head.append(f"  {number(count)} {visible(status).lower()}{waiting}", style=STYLES.get(status, ""))
-    return head.append(f"  {when}", style="not bold dim")
+            said = {"Success": "succeeded", "Suspended": "suspended until seen to"}.get(status, visible(status).lower())
+            head.append(f"  {number(count)} {said}", style=STYLES.get(status, ""))
+    return head.append("  ").append_text(when)
 
 
 def _table(items: list[Record], width: int) -> Table:
@@ -191,12 +192,15 @@ def _table(items: list[Record], width: int) -> Table:
 
 
 def _cells(item: Record, change: Change | None, now: datetime) -> list[Text]:
-    was = (change.before or {}) if change else item
-    mark, style = ("", "") if change is None else ("+", "bold green") if change.before is None else ("»", "bold yellow")
+    was = change.before if change else None
+    mark, style = ("»", "bold yellow") if was else ("+", "bold green") if change else ("", "")
     done = "" if under_way(item) or change else "dim"
 
     def moving(name: str, plain: str) -> Text:
-        return Text(visible(item[name]), style=f"{plain} reverse" if change and was.get(name) != item[name] else plain)
+        cell = Text(visible(item[name]), style=plain)
+        if was and was[name] != item[name]:
+            cell.stylize("reverse")  # as a part of the text: as its style it would fill the column
+        return cell
 
     return [
         Text(mark, style=style),
