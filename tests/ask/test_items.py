@@ -21,7 +21,7 @@ UNDER_WAY = query((), Report.INPROCESS, None)
 
 
 def told(changes: list[Change]) -> list[tuple[str, str, str | None]]:
-    return [(c.item["name"], c.item["status"], c.before and c.before["status"]) for c in changes]
+    return [(c.item["name"], c.item["status"], c.before["status"] if c.before else None) for c in changes]
 
 
 @pytest.mark.parametrize(
