@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from harvester.errors import ConfigError
 from harvester.registry import Filter, Record, RegistryClient, check_filters, listed
-from harvester.registry.resources import WORK_ITEMS
+from harvester.registry.resources import PER_PAGE_MAX, WORK_ITEMS
 
 
 class Report(StrEnum):
@@ -91,6 +91,8 @@ _FEW = 5
 _SELDOM = 6
 """Looks from one request for a suspended item to the next: a person takes longer than a machine."""
 
+_STATUS = frozenset({"status", "status__in"})
+_NOT_DONE: tuple[Filter, ...] = tuple(("status__in", status) for status in ("Pending", "Started", "Suspended"))
 _STEADY = frozenset({"action", "action__in", "bucket", "etag", "institution_id", "name"})
 """Filters on what does not change about a work item: whatever it does, it stays in a list by these."""
 
@@ -121,6 +123,9 @@ class Watch:
         """
         seen = {} if self._filters is None else await self._list(self._filters)
         self._looks += 1
+        if self._filters is not None and len(seen) > PER_PAGE_MAX and not _STATUS & {name for name, _ in self._filters}:
+            # Most of so many are done: from now on only the others are worth a page.
+            self._filters = (*self._filters, *_NOT_DONE)
         seen |= await self._sought({n for n, item in self.items.items() if n not in seen and self._is_due(item)})
         changes = [Change(item, self.items.get(number)) for number, item in seen.items()]
         self.items |= seen

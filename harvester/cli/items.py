@@ -61,16 +61,15 @@ def items_command(
     A watch without filters is of what is under way. Suspended items are not done: they wait for a person. A watch
     that is no table prints a line for each change, or with --json the work item.
 
+    \b
     Examples:
-
-    harvester items --report problems --since 90d
-
-    harvester items action=Ingest status=Failed --limit 20
-
-    harvester items --watch
-
-    harvester items name=photos-2026.tar --until-done
+      harvester items --report problems --since 90d
+      harvester items action=Ingest status=Failed --limit 20
+      harvester items --watch
+      harvester items name=photos-2026.tar --until-done
     """
+    if json and form not in (None, Format.JSON):
+        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
     form = Format.JSON if json else form
     watching = watch or until_done
     if watching and not (filters or report):

@@ -34,11 +34,10 @@ def restore_command(
 
     Only APTrust's administrators may do so this way; members do it in the web interface, whose address is said.
 
+    \b
     Examples:
-
-    harvester restore institution1.edu/bag_000001
-
-    harvester restore 1234 --yes --wait
+      harvester restore institution1.edu/bag_000001
+      harvester restore 1234 --yes --wait
     """
     if not (yes or _somebody_there()):
         raise ConfigError("there is no terminal to confirm a restoration at", place="--yes", mend="say --yes")

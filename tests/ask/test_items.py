@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from harvester.ask import Change, Report, Watch, follow, query
 from harvester.ask.items import LATE
-from harvester.demo import Fault, InsertItem, UpdateItem, Vanish
+from harvester.demo import OWN_INSTITUTION, Fault, InsertItem, UpdateItem, Vanish
+from harvester.demo.database import connect
 from harvester.errors import ConfigError, NotFoundError, TransientError
 from harvester.registry import RegistryClient
 from harvester.registry.resources import WORK_ITEMS
@@ -94,6 +96,25 @@ async def test_many_that_are_done_at_once_are_found_in_a_list(tmp_path: Path) ->
         assert set(watch.items) == set(ids)
 
 
+async def test_of_a_list_longer_than_a_page_only_what_is_not_done_is_asked_for_again(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as shop:
+        with closing(connect(shop.database, writing=True)) as db:
+            db.executemany(
+                "INSERT INTO items (id, institution_id, name, status, stage, created_at, updated_at)"
+                " VALUES (?, ?, ?, 'Success', 'Cleanup', 0, 0)",
+                [(number, OWN_INSTITUTION, f"{number}.tar") for number in range(1, 1500)],
+            )
+        number = await shop.do(InsertItem("a.tar"))
+        watch = Watch(shop.client, ())
+        await watch.look()
+        await shop.do(UpdateItem(number, status="Started"))
+        shop.asked()
+        assert told(await watch.look()) == [("a.tar", "Started", "Pending")]
+        await shop.do(UpdateItem(number, status="Success"))
+        assert told(await watch.look()) == [("a.tar", "Success", "Started")]
+        assert [line.partition("?")[0] for line in shop.asked()] == ["items", "items", f"items/show/{number}"]
+
+
 async def test_suspended_ones_out_of_sight_are_asked_for_seldom_and_not_forgotten(tmp_path: Path) -> None:
     async with at_work(tmp_path) as shop:
         number = await shop.do(InsertItem("a.tar"))
@@ -101,11 +122,12 @@ async def test_suspended_ones_out_of_sight_are_asked_for_seldom_and_not_forgotte
         await watch.look()
         await shop.do(UpdateItem(number, status="Suspended"))
         assert told(await watch.look()) == [("a.tar", "Suspended", "Pending")]
-        await shop.do(UpdateItem(number, status="Success"))
         shop.asked()
+        assert [await watch.look() for _ in range(6)] == [[]] * 6
+        assert sum("show" in line for line in shop.asked()) == 1
+        await shop.do(UpdateItem(number, status="Success"))
         looks = [await watch.look() for _ in range(6)]
         assert told([change for look in looks for change in look]) == [("a.tar", "Success", "Suspended")]
-        assert sum("show" in line for line in shop.asked()) == 1
         assert watch.over
 
 

@@ -80,12 +80,14 @@ async def test_a_lost_answer_is_found_even_if_the_restoration_is_done_by_then(tm
 @pytest.mark.parametrize("fault", [Fault("reset", path=POST), Fault("status", path=POST, status=500)])
 async def test_a_request_that_was_not_heard_is_sent_once_more_after_a_look(tmp_path: Path, fault: Fault) -> None:
     async with at_work(tmp_path, email=ADMIN_EMAIL) as shop:
-        shop.registry.add_fault(fault)
         target = an_object(shop)
+        earlier = await shop.do(RequestRestoration(target["id"]))
+        await shop.do(UpdateItem(earlier, status="Success"))
+        shop.registry.add_fault(fault)
         item = await request_restoration(shop.client, target)
         paths = [line.partition("?")[0] for line in shop.asked()]
         assert paths == ["items", f"{POST}{target['id']}", "items", f"{POST}{target['id']}"]
-        assert [row["id"] for row in made(shop)] == [item["id"]]
+        assert [row["id"] for row in made(shop)] == [earlier, item["id"]]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_reports_look_back_thirty_days_unless_told_otherwise(run: Run, works: Wo
         (("--report", "broken"), "broken"),
         (("statu=Failed",), "did you mean 'status'?"),
         (("--sort", "nam"), "did you mean 'name'?"),
+        (("--json", "--format", "csv"), "not together"),
         (("--watch", "--format", "csv"), "for lists"),
         (("--until-done", "--limit", "3"), "for lists"),
         (("--until-done", "--sort", "id"), "for lists"),
@@ -212,6 +213,7 @@ def test_the_board_lives_marks_changes_and_leaves_the_terminal_as_it_was(works: 
         assert "»" not in screen.plain
         works.do(UpdateItem(first, stage="Validate", status="Started"))
         screen.until("»")
+        assert re.search(r"\x1b\[[0-9;]*7mValidate\x1b", screen.shown)
         third = works.do(InsertItem("c.tar"))
         screen.until("+")
         for number in (first, second):
