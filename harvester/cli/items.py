@@ -58,8 +58,8 @@ def items_command(
 ) -> int:
     """List work items: ingests, restorations, deletions, and how far they are.
 
-    A watch without filters is of what is under way. Suspended items are not done: they wait for a person. A watch
-    that is no table prints a line for each change, or with --json the work item.
+    A watch without filters is of what is under way; if nothing is, it ends at once. Suspended items are not done:
+    they wait for a person. Where stdout is no terminal each change is a line, or with --json the work item.
 
     \b
     Examples:
