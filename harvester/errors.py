@@ -10,6 +10,7 @@ HarvesterError
     │   └── DeniedError    they are good, but not for what was asked
     ├── RequestError       our question was wrong: never retried
     ├── NotFoundError      there is no such record
+    ├── ConflictError      it will not do so while other work is under way
     ├── TransientError     expected to pass: the only one that is retried as a matter of course
     │   └── SlowError      no whole answer in time; a smaller page may come
     ├── MaintenanceError   passes too, with a patience of its own
@@ -91,6 +92,10 @@ class RequestError(RegistryError):
 
 class NotFoundError(RegistryError):
     """There is no such record (404)."""
+
+
+class ConflictError(RegistryError):
+    """The Registry will not do what it was asked to while other work on the same object is under way (409)."""
 
 
 class TransientError(RegistryError):

@@ -5,11 +5,15 @@ from harvester.ask.bag import Directory, Excerpt, File, arrange, excerpt, within
 from harvester.ask.check import Observation, State, Surroundings, look_around, reach_out
 from harvester.ask.findings import Answer, Audit, Finding, Plan, Query, Question, Rules, Status
 from harvester.ask.identify import find
+from harvester.ask.items import REPORT_SINCE, Change, Report, Watch, follow, query
 from harvester.ask.portrait import Chronicle, Happening, Portrait, portray
+from harvester.ask.restore import in_the_way, request_restoration, restores
 
 __all__ = [
+    "REPORT_SINCE",
     "Answer",
     "Audit",
+    "Change",
     "Chronicle",
     "Directory",
     "Excerpt",
@@ -21,16 +25,23 @@ __all__ = [
     "Portrait",
     "Query",
     "Question",
+    "Report",
     "Rules",
     "State",
     "Status",
     "Surroundings",
+    "Watch",
     "arrange",
     "audit",
     "excerpt",
     "find",
+    "follow",
+    "in_the_way",
     "look_around",
     "portray",
+    "query",
     "reach_out",
+    "request_restoration",
+    "restores",
     "within",
 ]

@@ -10,7 +10,7 @@ from itertools import pairwise
 import typer
 
 from harvester import starting
-from harvester.cli import audit, check, config, demo, get, harvest, plan, verify
+from harvester.cli import audit, check, config, demo, get, harvest, items, plan, restore, verify
 from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import LogFormat, err, say_in
@@ -52,6 +52,8 @@ app.command("harvest")(harvest.harvest_command)
 app.command("resume")(harvest.resume_command)
 app.command("verify")(verify.verify_command)
 app.command("get")(get.get_command)
+app.command("items")(items.items_command)
+app.command("restore")(restore.restore_command)
 app.command("audit")(audit.audit_command)
 app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo_command)

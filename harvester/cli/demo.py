@@ -17,7 +17,7 @@ from harvester.cli.running import Interrupted, run
 from harvester.cli.terminal import LogFormat, Terminal, print_path
 from harvester.cli.text import number
 from harvester.config import credentials, given_settings
-from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
+from harvester.demo import ADMIN_EMAIL, API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
 from harvester.dump import verify
 from harvester.errors import ConfigError
 from harvester.harvest import Outcome, Progress, Scope, harvest
@@ -99,5 +99,6 @@ async def _serve(database: Path, port: int) -> None:
     async with DemoRegistry(database, port=port) as registry:
         print(f"export APTRUST_REGISTRY_URL={registry.url}")
         print(f"export APTRUST_REGISTRY_EMAIL={EMAIL}")
-        print(f"export APTRUST_REGISTRY_API_KEY={API_KEY}", flush=True)
+        print(f"export APTRUST_REGISTRY_API_KEY={API_KEY}")
+        print(f"# APTrust's administrator: {ADMIN_EMAIL}, with the same key", flush=True)
         await asyncio.Event().wait()
