@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
 import typer
 
-from harvester.cli import demo, harvest, plan, verify
+from harvester.cli import completion, count, demo, harvest, listing, plan, verify
 from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import err
@@ -43,6 +44,8 @@ def _root(
 app.command("harvest")(harvest.harvest_command)
 app.command("plan")(plan.plan_command)
 app.command("resume")(harvest.resume_command)
+app.command("list")(listing.list_command)
+app.command("count")(count.count_command)
 app.command("verify")(verify.verify_command)
 app.command("demo")(demo.demo_command)
 
@@ -50,7 +53,7 @@ app.command("demo")(demo.demo_command)
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="harvester", standalone_mode=False)
     except HarvesterError as error:
         err(f"harvester: {explain(error)}")
         return exit_code(error)
@@ -87,4 +90,6 @@ def _command_path(error: Exception) -> str:
 
 def main() -> None:
     """The console script."""
+    if os.environ.get(completion.VARIABLE) == "complete_bash":
+        return completion.in_bash(lambda: run([]))
     sys.exit(run(sys.argv[1:]))
