@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from harvester.errors import ConfigError, NotFoundError
-from harvester.registry import Filter, RegistryClient, Resource, parse_filters
+from harvester.registry import BY_ID, Filter, RegistryClient, Resource, parse_filters
 from harvester.registry.resources import OBJECTS, PARENT_FILTER, VALUES, nearest
 
 OBJECT_NAMES = ("object", "object_identifier", "intellectual_object_identifier")
@@ -52,16 +52,17 @@ class Question:
     async def resolved(self, client: RegistryClient) -> tuple[Filter, ...]:
         """The filters as the Registry takes them, for one request if an identifier is to be resolved, else for none.
 
-        Raises NotFoundError if there is no such object, and the errors of `RegistryClient.show`.
+        Raises NotFoundError if there is no such object, and the errors of `RegistryClient.page`.
         """
         if not self.identifier:
             return self.filters
-        try:
-            record = await client.show(OBJECTS, self.identifier)
-        except NotFoundError as error:
+        named = (("identifier", self.identifier),)
+        # By `show` an identifier of digits only would be taken for an id.
+        found = await client.page(OBJECTS, filters=named, sort=BY_ID, page=1, per_page=1)
+        if not found.rows:
             problem, mend = "there is no such intellectual object", "harvester list objects shows what there is"
-            raise NotFoundError(problem, place=self.identifier, mend=mend, status=error.status) from None
-        return (*self.filters, (PARENT_FILTER, str(record["id"])))
+            raise NotFoundError(problem, place=self.identifier, mend=mend)
+        return (*self.filters, (PARENT_FILTER, str(found.first_id)))
 
 
 def _names_object(resource: Resource, argument: str) -> bool:
@@ -70,9 +71,9 @@ def _names_object(resource: Resource, argument: str) -> bool:
 
 
 def _by_id(resource: Resource, argument: str) -> str:
-    """An object given by its id, by the Registry's name for that: all digits are an id, as in its own paths."""
-    value = argument.partition("=")[2]
-    by_id = _names_object(resource, argument) and value.isascii() and value.isdigit()
+    """`object=` and digits are an id, as in the Registry's own paths; the other names say that it is an identifier."""
+    name, _, value = argument.partition("=")
+    by_id = name == OBJECT_NAMES[0] and _names_object(resource, argument) and value.isascii() and value.isdigit()
     return f"{PARENT_FILTER}={value}" if by_id else argument
 
 
