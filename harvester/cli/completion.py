@@ -23,6 +23,7 @@ from harvester.registry import RESOURCES, Resource, resource_named
 from harvester.registry.resources import OBJECTS, PARENT_FILTER, VALUES, Kind
 
 VARIABLE = "_HARVESTER_COMPLETE"
+QUOTES = ("'", '"')
 
 AN_EXAMPLE = {
     Kind.BOOLEAN: ("true", "false"),
@@ -33,8 +34,10 @@ AN_EXAMPLE = {
 
 def _resource(context: typer.Context) -> Resource:
     """The list that was named before; where a command has none, filters choose objects."""
+    # An option without its value yet, and the parser has not come to the arguments.
+    named = context.params.get("resource") or next(iter(context.args), OBJECTS.path)
     try:
-        return resource_named(context.params.get("resource") or OBJECTS.path)
+        return resource_named(named)
     except ConfigError:
         return OBJECTS
 
@@ -97,13 +100,15 @@ def in_bash(complete: Callable[[], object]) -> None:
     words, current = _rejoined(os.environ.get("COMP_WORDS", "").split("\n"), int(os.environ.get("COMP_CWORD") or 0))
     os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "\n".join(words), str(current)
     word = words[current] if current < len(words) else ""
-    kept, equals, begun = word.rpartition("=")
+    quoted = word.startswith(QUOTES)
+    before = "" if quoted else word[: word.rfind("=") + 1]
+    quoted = quoted or word[len(before) :].startswith(QUOTES)
     answers = io.StringIO()
     with redirect_stdout(answers), suppress(SystemExit):
         complete()
-    for answer in answers.getvalue().splitlines():
-        rest = answer[len(kept) + len(equals) :] if equals else answer
-        print(rest if begun[:1] in ("'", '"') else re.sub(r"([^\w=.,:/@%+…-])", r"\\\1", rest))
+    for answer in filter(None, answers.getvalue().splitlines()):
+        rest = answer.removeprefix(before)
+        print(rest if quoted else re.sub(r"([^\w=.,:/@%+…-])", r"\\\1", rest))
 
 
 def _rejoined(words: list[str], current: int) -> tuple[list[str], int]:
