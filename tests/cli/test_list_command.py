@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
+import os
+import pty
 import shutil
+import struct
 import subprocess
 import sys
+import termios
+import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
+from rich.cells import cell_len
 
 from harvester.demo import API_KEY, DemoRegistry, Fault, PutNull, UpdateObject, records
 from harvester.registry import RESOURCES
@@ -252,6 +260,49 @@ def test_what_was_cut_short_is_not_taken_for_whole(run: Run, registry: DemoRegis
     assert done.returncode == 4
     assert len(done.stdout.splitlines()) == lines
     assert not is_json(done.stdout)
+
+
+def in_terminal(arguments: list[str], registry: DemoRegistry, cwd: Path, columns: int = 100) -> str:
+    """What a terminal of this width gets to show; its own carriage returns left out."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], cwd=cwd, env=environment(registry, TERM="xterm", TZ="UTC"), stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # EIO is how Linux says that the other side has been closed
+            while piece := os.read(ours, 65536):
+                said += piece
+        assert process.wait() == 0
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_a_terminal_gets_a_table_that_fits(registry: DemoRegistry, database: Path, tmp_path: Path, name: str) -> None:
+    said = in_terminal(["list", name], registry, tmp_path)
+    assert shows_as_it_is(said)
+    assert len(said.splitlines()) == 1 + sum(1 for _ in records(database, name))
+    assert all(cell_len(line) <= 100 for line in said.splitlines())
+
+
+def shows_as_it_is(text: str) -> bool:
+    return all(unicodedata.category(c)[0] not in "C" for c in text.replace("\n", ""))
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv"])
+def test_what_the_demo_holds_of_nasty_text_cannot_drive_the_terminal(
+    registry: DemoRegistry, database: Path, tmp_path: Path, form: str
+) -> None:
+    rows = list(records(database, "objects"))
+    assert not all(row["title"].isprintable() for row in rows), "there is some"
+    said = in_terminal(["list", "objects", "--format", form], registry, tmp_path)
+    assert shows_as_it_is(said)
+    if form == "csv":
+        assert [int(row["id"]) for row in csv.DictReader(said.splitlines())] == [row["id"] for row in rows]
+    else:
+        assert (json.loads(said) if form == "json" else [json.loads(line) for line in said.splitlines()]) == rows
 
 
 BAD: list[tuple[list[str], int, str]] = [
