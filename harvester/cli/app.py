@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
         err(f"harvester: {explain(error)}")
         return exit_code(error)
     except Interrupted as interrupted:
-        err(f"harvester: stopped by {interrupted}; what was harvested is kept, the same command goes on from there")
+        err(f"harvester: stopped by {interrupted}{interrupted.consequence}")
         return interrupted.exit_code
     except typer.Abort:
         return FAILED

@@ -1,4 +1,4 @@
-"""The whole table: `python -m tests.benchmarks [PART…]` (own_cost waiting registry_cost peers memory listing durability soak).
+"""The whole table: `python -m tests.benchmarks [PART…]`, the parts being those below.
 
 About half an hour on two cores, and 5 GB under the temporary directory. Each part alone: `python -m
 tests.benchmarks.PART`.

@@ -24,7 +24,7 @@ def rows(arguments: Sequence[str] = ()) -> Iterator[Row]:
     sizes = [int(argument) for argument in arguments] or [20_000, 1_000_000]
     peaks: dict[str, list[float]] = {order: [] for order in ORDERS}
     for events in sizes:
-        spec = CollectionSpec(seed=1, objects=events // 200, files_per_object=45.0, events_per_file=4)
+        spec = CollectionSpec(seed=1, objects=events // 120, files_per_object=45.0, events_per_file=4)
         with served(database(spec)) as url:
             for order, flags in ORDERS.items():
                 before = stats(url)["requests"]

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -168,6 +169,25 @@ def test_head_ends_it_after_one_page(run: Run, registry: DemoRegistry, tmp_path:
     assert line
     assert (code, done.stderr) == ("0", "")
     assert registry.stats.by_path["files"] == 1
+
+
+def test_ctrl_c_is_one_line_and_promises_nothing(registry: DemoRegistry, tmp_path: Path) -> None:
+    registry.add_fault(Fault("stall", path="page=2&", times=None, seconds=600))
+    with subprocess.Popen(
+        [*PROGRAM, "list", "files"],
+        cwd=tmp_path,
+        env=environment(registry, **PAGES),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(20):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert only_line(said) == "harvester: stopped by SIGINT"
 
 
 def test_a_reader_that_has_gone_before_anything_was_written(registry: DemoRegistry, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def on_terminal(columns: int, work: Callable[[], None]) -> str:
             return
 
     with pytest.MonkeyPatch.context() as patch, Drained(theirs, "w") as raw:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(raw, "utf-8", write_through=True))  # type: ignore[type-var]
+        patch.setattr(sys, "stdout", io.TextIOWrapper(raw, "utf-8", write_through=True))
         work()
         drain()
     os.close(ours)
