@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from harvester.ask import Question
 from harvester.cli import completion, options
 from harvester.cli.dates import with_plain_dates
 from harvester.cli.exits import COMPLETE
-from harvester.cli.output import Format, Writer, default_format, leave_stdout, nobody_reads, parse_fields
+from harvester.cli.output import Format, Writer, default_format, nobody_reads, parse_fields
 from harvester.cli.session import Session, with_session
 from harvester.errors import ConfigError
 from harvester.registry import BY_ID, RegistryClient, listed, resource_named
@@ -80,8 +80,6 @@ def list_command(
                 wait = 0
         writer.close()
 
-    try:
+    with suppress(BrokenPipeError):  # whoever read has seen enough
         session.ask(work)
-    except BrokenPipeError:  # whoever read has seen enough
-        leave_stdout()
     return COMPLETE

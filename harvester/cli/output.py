@@ -16,7 +16,6 @@ import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -238,10 +237,4 @@ def nobody_reads(wait: float = 0.0) -> bool:
         return False
 
 
-def leave_stdout() -> None:
-    """Write to nowhere from now on: Python would complain at exit about what it could not give to a closed pipe."""
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-__all__ = ["Format", "Writer", "csv_cell", "default_format", "leave_stdout", "nobody_reads", "parse_fields", "shown"]
+__all__ = ["Format", "Writer", "csv_cell", "default_format", "nobody_reads", "parse_fields", "shown"]

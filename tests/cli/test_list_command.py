@@ -190,9 +190,11 @@ def test_ctrl_c_is_one_line_and_promises_nothing(registry: DemoRegistry, tmp_pat
     assert only_line(said) == "harvester: stopped by SIGINT"
 
 
-def test_a_reader_that_has_gone_before_anything_was_written(registry: DemoRegistry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_a_reader_that_has_gone_before_anything_was_written(registry: DemoRegistry, tmp_path: Path, rows: int) -> None:
+    """A short page fits into Python's buffer, a long one does not."""
     done = subprocess.run(
-        ["bash", "-c", f'{sys.executable} -m harvester list events | true; echo "${{PIPESTATUS[0]}}"'],
+        ["bash", "-c", f'{sys.executable} -m harvester list events --limit {rows} | true; echo "${{PIPESTATUS[0]}}"'],
         cwd=tmp_path,
         env=environment(registry),
         capture_output=True,
