@@ -120,9 +120,8 @@ class Writer:
         if not self._begun:
             rows.insert(0, [name.replace("_", " ") for name in self._fields])
         if self._room is not None or not self._begun:
-            self._widths = _widths(self._widths, rows, self._room)
-        right = [name in NUMERIC for name in self._fields]
-        return "".join(_aligned(row, self._widths, right, self._room) for row in rows)
+            self._widths = _widths(self._fields, self._widths, rows, self._room)
+        return "".join(_aligned(self._fields, row, self._widths, self._room) for row in rows)
 
 
 def _as_it_is(text: str) -> str:
@@ -192,33 +191,40 @@ NARROWEST = 8
 BETWEEN = "  "
 
 
-def _widths(before: Sequence[int], rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
-    """How wide each column is: as its widest cell so far, the widest columns cut until all fit."""
+def _widths(names: Sequence[str], before: Sequence[int], rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
+    """How wide each column is: as its widest cell so far; until all fit, texts are cut, and then the rest."""
     cells = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     widths = [max(pair) for pair in zip(before or cells, cells or before, strict=True)]
     if room is None:
         return widths
     spare = sum(widths) + len(BETWEEN) * (len(widths) - 1) - room
-    while spare > 0 and max(widths) > NARROWEST:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        widths[widest] -= 1
-        spare -= 1
+    texts = [n for n, name in enumerate(names) if name not in NUMERIC and not _is_time(name)]
+    for columns in (texts, range(len(widths))):
+        while spare > 0 and max((widths[n] for n in columns), default=0) > NARROWEST:
+            widths[max(columns, key=widths.__getitem__)] -= 1
+            spare -= 1
     return widths
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], room: int | None) -> str:
+def _aligned(names: Sequence[str], cells: Sequence[str], widths: Sequence[int], room: int | None) -> str:
     """A row as a line; on a terminal never longer than that is wide."""
     fitted = []
-    for text, width, to_the_right in zip(cells, widths, right, strict=True):
-        cell = text if room is None else _cut(text, width)
+    for name, text, width in zip(names, cells, widths, strict=True):
+        cut = _cut_in_front if name == "name" or name.endswith("identifier") else _cut
+        cell = text if room is None else cut(text, width)
         padding = " " * (width - cell_len(cell))
-        fitted.append(padding + cell if to_the_right else cell + padding)
+        fitted.append(padding + cell if name in NUMERIC else cell + padding)
     line = BETWEEN.join(fitted).rstrip()
     return (line if room is None else _cut(line, room)) + "\n"
 
 
 def _cut(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip(" …") + "…"
+
+
+def _cut_in_front(text: str, width: int) -> str:
+    """For identifiers and names of bags, which all begin alike."""
+    return text if cell_len(text) <= width else "…" + set_cell_size(text[::-1], width - 1)[::-1].lstrip(" …")
 
 
 def _out(text: str) -> None:

@@ -149,7 +149,7 @@ async def _by(client: RegistryClient, resource: Resource, filters: Sequence[Filt
         except UncountableError as error:
             parts = exact_parts(resource, filters)
             if len(parts) > 1:  # rows of several parts can only be merged by id: who knows how the Registry collates
-                error.mend = "without --sort it can be listed"
+                error.mend = f"without --sort it can be listed, with {resource.time_field}__gteq=1900-01-01 sorted too"
             if len(parts) > 1 or parts == ((),):
                 raise
             filters, number = (*filters, *parts[0]), number - 1

@@ -313,7 +313,9 @@ def test_nothing_hostile_reaches_a_terminal(form: Format, text: str) -> None:
 @given(PAGES, st.integers(1, 60))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_a_table_is_never_wider_than_the_terminal(pages: list[list[str]], columns: int) -> None:
-    said = terminal_of(Format.TABLE, [alerts(*page) for page in pages], ("id", "subject", "type", "user_name"), columns)
+    fields = ("id", "subject", "type", "institution_identifier")
+    records = [[record | {"institution_identifier": record["type"]} for record in alerts(*page)] for page in pages]
+    said = terminal_of(Format.TABLE, records, fields, columns)
     assert len(said.splitlines()) == sum(map(len, pages)) + 1
     assert all(cell_len(line) <= columns for line in said.splitlines())
 
@@ -325,6 +327,22 @@ def test_a_wide_number_on_a_later_page_is_not_cut() -> None:
     assert cell_len(second) == 80
     assert second.endswith("a…")
     assert first.split() == ["id", "subject"]
+
+
+def test_identifiers_are_cut_in_front_and_times_last() -> None:
+    record = {
+        "id": 7,
+        "institution_identifier": f"test.edu/{'long/' * 20}end.txt",
+        "created_at": "2026-01-31T12:00:00Z",
+    }
+    fields = ("id", "institution_identifier", "created_at")
+    _, row = terminal_of(Format.TABLE, [[record]], fields, columns=60).splitlines()
+    assert cell_len(row) == 60
+    assert row.startswith(" 7  …")
+    assert "/long/end.txt  20" in row
+    assert "…" not in row[6:]
+    narrow = terminal_of(Format.TABLE, [[record]], fields, columns=15)
+    assert all(cell_len(line) <= 15 for line in narrow.splitlines())
 
 
 def test_columns_stand_under_each_other_whatever_is_in_them() -> None:
