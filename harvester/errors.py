@@ -17,6 +17,7 @@ HarvesterError
     ├── BlockedError       CloudFlare's page instead of the Registry
     ├── ChangedError       a list changed while it was read, and rows are missing
     └── ProtocolError      an answer that cannot be believed
+        └── UncountableError   the Registry fails at counting this list; asked for in parts it does not
 
 Errors carry facts: what is wrong (`problem`), where (`place`), and, where only the raiser knows it,
 how to mend it (`mend`). The command line alone makes a sentence and an exit code of them.
@@ -120,3 +121,7 @@ class ChangedError(RegistryError):
 
 class ProtocolError(RegistryError):
     """An answer that cannot be believed: not the Registry's JSON, ids out of order, rows missing."""
+
+
+class UncountableError(ProtocolError):
+    """The Registry fails at looking up how many rows this list has, and gives none of them."""

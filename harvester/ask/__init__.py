@@ -3,10 +3,11 @@
 from harvester.ask.audit import audit
 from harvester.ask.bag import Directory, Excerpt, File, arrange, excerpt, within
 from harvester.ask.check import Observation, State, Surroundings, look_around, reach_out
-from harvester.ask.findings import Answer, Audit, Finding, Plan, Query, Question, Rules, Status
+from harvester.ask.findings import Answer, Audit, Concern, Finding, Plan, Query, Rules, Status
 from harvester.ask.identify import find
 from harvester.ask.items import REPORT_SINCE, Change, Report, Watch, follow, query
 from harvester.ask.portrait import Chronicle, Happening, Portrait, portray
+from harvester.ask.question import Question
 from harvester.ask.restore import in_the_way, request_restoration, restores
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Audit",
     "Change",
     "Chronicle",
+    "Concern",
     "Directory",
     "Excerpt",
     "File",

@@ -18,10 +18,10 @@ from harvester.ask.findings import (
     USUAL,
     Answer,
     Audit,
+    Concern,
     Finding,
     Plan,
     Query,
-    Question,
     Rules,
     Status,
     Tally,
@@ -56,9 +56,9 @@ from harvester.registry.counting import exact_parts
 from harvester.registry.resources import FILES, OBJECTS
 from harvester.registry.windows import micros
 
-FIXITY = (Question.UNCHECKED, Question.OVERDUE)
-BY_READING = (Question.NO_SHA256, Question.COUNTS)
-OF_OBJECTS = (Question.EMPTY_OBJECTS, Question.HALF_DELETED)
+FIXITY = (Concern.UNCHECKED, Concern.OVERDUE)
+BY_READING = (Concern.NO_SHA256, Concern.COUNTS)
+OF_OBJECTS = (Concern.EMPTY_OBJECTS, Concern.HALF_DELETED)
 
 UNANSWERABLE = (DeniedError, RequestError, NotFoundError, TransientError, ChangedError, ProtocolError)
 """What leaves one question without an answer; anything else ends the audit."""
@@ -82,7 +82,7 @@ async def audit(
     errors = [answer.error for answer in answers if answer.error is not None]
     if errors and not any(answer.status is Status.ANSWERED for answer in answers):
         raise errors[0]
-    order = list(Question)
+    order = list(Concern)
     return Audit(
         filters=tuple(filters),
         rules=rules,
@@ -99,7 +99,7 @@ async def audit(
 class _Inquiry:
     """Questions that are answered together, and about how many requests that takes."""
 
-    questions: Sequence[Question]
+    questions: Sequence[Concern]
     requests: int
     ask: Callable[[], Awaitable[Sequence[Answer]]]
 
@@ -130,7 +130,7 @@ class _Audit:
         await for_each(self._client, counts, lambda count: count())
         pages = self._pages(self.objects_count or 0)
         whole_reading = pages + self._sweep_requests()
-        if self._sliced or (Question.COUNTS in self._rules.only and self._affords(whole_reading)):
+        if self._sliced or (Concern.COUNTS in self._rules.only and self._affords(whole_reading)):
             if not self._affords(pages):
                 return [Answer(each, Status.TOO_COSTLY, requests=pages) for each in self._rules.only]
             await self._read_objects()
@@ -149,14 +149,14 @@ class _Audit:
         """Everything to be asked, files by counting where that will do and by reading where they must be read."""
         wanted, objects = self._rules.only, self._objects
         found = [
-            _Inquiry([Question.FAILED_EVENTS], self._failures_to_read(), self._ask_failures),
-            _Inquiry([Question.WORK_ITEMS], 2, self._ask_work_items),
+            _Inquiry([Concern.FAILED_EVENTS], self._failures_to_read(), self._ask_failures),
+            _Inquiry([Concern.WORK_ITEMS], 2, self._ask_work_items),
             _Inquiry(OF_OBJECTS, 2 if objects is None else 0, self._ask_objects),
-            _Inquiry([Question.DELETIONS], 1, self._ask_deletions),
+            _Inquiry([Concern.DELETIONS], 1, self._ask_deletions),
         ]
         must_be_read = self._sliced or not wanted.isdisjoint(BY_READING)
         reading = self._sweep_requests() if objects is None else self._reading_requests(objects)
-        cost = whole_reading if objects is None and Question.COUNTS in wanted else reading
+        cost = whole_reading if objects is None and Concern.COUNTS in wanted else reading
         if must_be_read and (self._sliced or self._affords(cost)):
             found.append(_Inquiry((*FIXITY, *BY_READING), cost, self._ask_by_reading))
         else:
@@ -210,7 +210,7 @@ class _Audit:
         self.files_count = None if self._sliced else self._all_files
 
     async def _count_failures(self) -> None:
-        if Question.FAILED_EVENTS not in self._rules.only:
+        if Concern.FAILED_EVENTS not in self._rules.only:
             return
         try:
             self._failures = await newest_failures(self._client, self._common, self._rules.limit)
@@ -258,17 +258,17 @@ class _Audit:
         never, late, no_sha256 = files.unchecked, files.overdue, files.no_sha256
         listed = lists(self._common, self._cutoff, never.count, files.glacier) if not self._sliced else (None, None)
         return [
-            Answer(Question.UNCHECKED, count=never.count, of=of, findings=never.first, more=more, listed_by=listed[0]),
-            Answer(Question.OVERDUE, count=late.count, of=of, findings=late.first, more=more, listed_by=listed[1]),
-            Answer(Question.NO_SHA256, count=no_sha256.count, of=files.active, findings=no_sha256.first),
-            *([await self._ask_counts()] if Question.COUNTS in rules.only else ()),
+            Answer(Concern.UNCHECKED, count=never.count, of=of, findings=never.first, more=more, listed_by=listed[0]),
+            Answer(Concern.OVERDUE, count=late.count, of=of, findings=late.first, more=more, listed_by=listed[1]),
+            Answer(Concern.NO_SHA256, count=no_sha256.count, of=files.active, findings=no_sha256.first),
+            *([await self._ask_counts()] if Concern.COUNTS in rules.only else ()),
         ]
 
     async def _ask_counts(self) -> Answer:
         """Objects that do not fit their files, once those that changed while files were read are sorted out."""
         objects = self._objects
         if objects is None:
-            return Answer(Question.COUNTS, Status.FAILED, error=self._no_objects)
+            return Answer(Concern.COUNTS, Status.FAILED, error=self._no_objects)
         found = Tally(self._rules.limit)
 
         async def look(number: int) -> None:
@@ -279,8 +279,8 @@ class _Audit:
         try:
             await for_each(self._client, objects.unbalanced, look)
         except UNANSWERABLE as error:
-            return Answer(Question.COUNTS, Status.FAILED, error=error)
-        return Answer(Question.COUNTS, count=found.count, of=len(objects), findings=found.first)
+            return Answer(Concern.COUNTS, Status.FAILED, error=error)
+        return Answer(Concern.COUNTS, count=found.count, of=len(objects), findings=found.first)
 
     async def _ask_fixity(self) -> list[Answer]:
         if self._no_files is not None:
@@ -300,12 +300,12 @@ class _Audit:
         empty = (*self._common, ACTIVE, ("file_count__lteq", "0"))
         deleted = (*self._common, ("state", "D"), ("file_count__gteq", "1"))
         return [
-            await self._listed(Question.EMPTY_OBJECTS, empty, "created_at__asc", empty_object),
-            await self._listed(Question.HALF_DELETED, deleted, "updated_at__asc", half_deleted),
+            await self._listed(Concern.EMPTY_OBJECTS, empty, "created_at__asc", empty_object),
+            await self._listed(Concern.HALF_DELETED, deleted, "updated_at__asc", half_deleted),
         ]
 
     async def _listed(
-        self, question: Question, filters: Sequence[Filter], sort: str, finding: Callable[[Record], Finding]
+        self, question: Concern, filters: Sequence[Filter], sort: str, finding: Callable[[Record], Finding]
     ) -> Answer:
         page = await self._page(OBJECTS, filters, sort, self._rules.limit)
         return Answer(
@@ -330,7 +330,7 @@ class _Audit:
     async def _ask_deletions(self) -> list[Answer]:
         """Of a slice it cannot be asked: the list does not say which objects a deletion is of."""
         if self._sliced:
-            return [Answer(Question.DELETIONS, Status.NOT_OF_A_SLICE)]
+            return [Answer(Concern.DELETIONS, Status.NOT_OF_A_SLICE)]
         return [await pending_deletions(self._client, self._common, self._rules.limit)]
 
     @property

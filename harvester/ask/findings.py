@@ -19,7 +19,7 @@ AFFORDABLE = 200
 """Requests that one question may take without `deep`: forty seconds at the usual rate."""
 
 
-class Question(StrEnum):
+class Concern(StrEnum):
     """The questions of an audit, in the order in which they are told."""
 
     UNCHECKED = "unchecked"
@@ -52,7 +52,7 @@ class Rules:
     max_fixity_age: timedelta = timedelta(days=90)
     stalled_after: timedelta = timedelta(days=7)
     limit: int = 5
-    only: frozenset[Question] = frozenset(Question)
+    only: frozenset[Concern] = frozenset(Concern)
     deep: bool = False
 
 
@@ -87,7 +87,7 @@ class Answer:
     answer. `requests` is what a question would take that was too costly, `error` why one failed.
     """
 
-    question: Question
+    question: Concern
     status: Status = Status.ANSWERED
     count: int = 0
     of: int | None = None
@@ -113,7 +113,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Audit:
-    """A whole audit: its answers in the order of `Question`, and what was asked, when, at what cost."""
+    """A whole audit: its answers in the order of `Concern`, and what was asked, when, at what cost."""
 
     filters: tuple[Filter, ...]
     rules: Rules

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from harvester.ask.findings import Answer, Query, Question
+from harvester.ask.findings import Answer, Concern, Query
 from harvester.ask.holdings import ACTIVE, GLACIER, UNDATED, last_checked, moment, never_checked
 from harvester.registry import Filter, Record, RegistryClient, exact_count
 from harvester.registry.resources import FILES, VALUES, format_time
@@ -56,8 +56,8 @@ async def fixity(
     of, more = all_files - in_glacier, {"glacier": in_glacier}
     never_found, late_found = tuple(map(never_checked, first_never)), tuple(map(last_checked, first_late))
     return [
-        Answer(Question.UNCHECKED, count=never_count, of=of, findings=never_found, more=more, listed_by=never),
-        Answer(Question.OVERDUE, count=overdue_count, of=of, findings=late_found, more=more, listed_by=late),
+        Answer(Concern.UNCHECKED, count=never_count, of=of, findings=never_found, more=more, listed_by=never),
+        Answer(Concern.OVERDUE, count=overdue_count, of=of, findings=late_found, more=more, listed_by=late),
     ]
 
 

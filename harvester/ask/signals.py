@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from harvester.ask.findings import AFFORDABLE, Answer, Finding, Query, Question, Rules, Tally, counted
+from harvester.ask.findings import AFFORDABLE, Answer, Concern, Finding, Query, Rules, Tally, counted
 from harvester.ask.holdings import UNDATED, Objects, for_each, moment, read_list, read_of_each
 from harvester.registry import Filter, Page, Record, RegistryClient
 from harvester.registry.counting import exact_parts
@@ -170,7 +170,7 @@ async def failed_events(
     apart = failures.told_apart
     count = newest.count if objects is None and not apart else failures.open.count
     return Answer(
-        Question.FAILED_EVENTS,
+        Concern.FAILED_EVENTS,
         count=count,
         of=count + failures.mended if apart else None,
         findings=failures.open.first,
@@ -196,7 +196,7 @@ async def pending_deletions(client: RegistryClient, common: Sequence[Filter], li
                 pending.add(moment(row, "requested_at"), Finding(row["id"], by, row["requested_at"], detail))
 
     await read_list(client, DELETIONS, common, take)
-    return Answer(Question.DELETIONS, count=pending.count, of=of, findings=pending.first)
+    return Answer(Concern.DELETIONS, count=pending.count, of=of, findings=pending.first)
 
 
 async def stalled_items(
@@ -233,7 +233,7 @@ async def stalled_items(
     await read_list(client, WORK_ITEMS, (*common, *status), take)
     of = unfinished
     await read_list(client, WORK_ITEMS, (*common, ("needs_admin_review", "true")), take)
-    return Answer(Question.WORK_ITEMS, count=stalled.count, findings=stalled.first, more={"unfinished": of})
+    return Answer(Concern.WORK_ITEMS, count=stalled.count, findings=stalled.first, more={"unfinished": of})
 
 
 def _touched(row: Record) -> str:

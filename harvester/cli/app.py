@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from itertools import pairwise
@@ -10,7 +11,21 @@ from itertools import pairwise
 import typer
 
 from harvester import starting
-from harvester.cli import audit, check, config, demo, get, harvest, items, plan, restore, verify
+from harvester.cli import (
+    audit,
+    check,
+    completion,
+    config,
+    count,
+    demo,
+    get,
+    harvest,
+    items,
+    listing,
+    plan,
+    restore,
+    verify,
+)
 from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import LogFormat, err, say_in
@@ -51,10 +66,12 @@ app.command("plan")(plan.plan_command)
 app.command("harvest")(harvest.harvest_command)
 app.command("resume")(harvest.resume_command)
 app.command("verify")(verify.verify_command)
+app.command("list")(listing.list_command)
 app.command("get")(get.get_command)
+app.command("count")(count.count_command)
 app.command("items")(items.items_command)
-app.command("restore")(restore.restore_command)
 app.command("audit")(audit.audit_command)
+app.command("restore")(restore.restore_command)
 app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo_command)
 
@@ -70,7 +87,7 @@ def run(arguments: list[str]) -> int:
         err(f"harvester: {explain(error)}")
         return exit_code(error)
     except Interrupted as interrupted:
-        err(f"harvester: stopped by {interrupted}; what was harvested is kept, the same command goes on from there")
+        err(f"harvester: stopped by {interrupted}{interrupted.consequence}")
         return interrupted.exit_code
     except typer.Abort:
         return FAILED
@@ -109,4 +126,6 @@ def main() -> None:
     """The console script."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a dash is no reason to fail where stdout has none
+    if os.environ.get(completion.VARIABLE) == "complete_bash":
+        return completion.in_bash(lambda: run([]))
     sys.exit(run(sys.argv[1:]))

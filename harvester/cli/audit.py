@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harvester.ask import Answer, Audit, Plan, Question, Rules, Status, audit
+from harvester.ask import Answer, Audit, Concern, Plan, Rules, Status, audit
 from harvester.cli import options
 from harvester.cli.audit_report import command, counted, report, title
 from harvester.cli.dates import age, with_plain_dates
@@ -32,7 +32,7 @@ Limit = Annotated[
     int | None,
     typer.Option(help=f"Findings shown of each question [default: {FEW}; JSON: {MANY}].", min=1, max=MANY, metavar="N"),
 ]
-Only = Annotated[str | None, typer.Option(help=f"Ask only some of: {', '.join(Question)}.", metavar="NAMES")]
+Only = Annotated[str | None, typer.Option(help=f"Ask only some of: {', '.join(Concern)}.", metavar="NAMES")]
 Deep = Annotated[bool, typer.Option("--deep", help="Ask also what takes more than 200 requests.")]
 
 
@@ -47,7 +47,7 @@ def audit_command(
     deep: Deep = False,
     json: options.Json = False,
 ) -> int:
-    """Ask the Registry what an auditor would: is every file checked, whole, and as it should be?
+    """Ask what an auditor would: is all checked, whole, in order?
 
     Of the whole institution, or of the objects that NAME=VALUE choose: active files never checked, or not lately;
     files without sha256; failed events that no success of the same kind has followed; objects without files; deleted
@@ -153,19 +153,19 @@ def _age(text: str, flag: str) -> timedelta:
     raise ConfigError(f"{text!r} is no age", place=flag, mend="such as 12h, 90d, 8w or 1y")
 
 
-def _questions(text: str | None) -> frozenset[Question]:
+def _questions(text: str | None) -> frozenset[Concern]:
     """The questions of `--only a,b`; all if it is not given. Raises ConfigError."""
     if text is None:
-        return frozenset(Question)
+        return frozenset(Concern)
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = ", ".join(Question)
+    known = ", ".join(Concern)
     for name in names:
-        if name not in list(Question):
+        if name not in list(Concern):
             raise ConfigError(
                 f"there is no question {name!r}",
                 place="--only",
-                mend=nearest(name, map(str, Question)) or f"known are {known}",
+                mend=nearest(name, map(str, Concern)) or f"known are {known}",
             )
     if not names:
         raise ConfigError("no question is named", place="--only", mend=f"known are {known}")
-    return frozenset(map(Question, names))
+    return frozenset(map(Concern, names))

@@ -16,50 +16,50 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from harvester.ask import Answer, Audit, Finding, Query, Question, Rules, Status
+from harvester.ask import Answer, Audit, Concern, Finding, Query, Rules, Status
 from harvester.cli.exits import explain
 from harvester.cli.text import duration, local_time, number, one_line
 from harvester.registry.resources import format_time
 
-TITLES: Mapping[Question, str] = {
-    Question.UNCHECKED: "files never checked",
-    Question.OVERDUE: "files not checked for {max_fixity_age}",
-    Question.NO_SHA256: "files without sha256",
-    Question.FAILED_EVENTS: "failed events, not mended since",
-    Question.EMPTY_OBJECTS: "objects without files",
-    Question.HALF_DELETED: "deleted objects that still have files",
-    Question.COUNTS: "objects that disagree with their files",
-    Question.DELETIONS: "deletions waiting for confirmation",
-    Question.WORK_ITEMS: "work items that stand still",
+TITLES: Mapping[Concern, str] = {
+    Concern.UNCHECKED: "files never checked",
+    Concern.OVERDUE: "files not checked for {max_fixity_age}",
+    Concern.NO_SHA256: "files without sha256",
+    Concern.FAILED_EVENTS: "failed events, not mended since",
+    Concern.EMPTY_OBJECTS: "objects without files",
+    Concern.HALF_DELETED: "deleted objects that still have files",
+    Concern.COUNTS: "objects that disagree with their files",
+    Concern.DELETIONS: "deletions waiting for confirmation",
+    Concern.WORK_ITEMS: "work items that stand still",
 }
 
-ADVICE: Mapping[Question, str] = {
-    Question.UNCHECKED: "APTrust checks files in S3 and Wasabi every 90 days: ask it why these were left out.",
-    Question.OVERDUE: "APTrust checks files in S3 and Wasabi every 90 days: ask it why these are late.",
-    Question.NO_SHA256: "Ask APTrust to record it, or deposit the files again with a sha256 manifest.",
-    Question.FAILED_EVENTS: "See each with harvester get events ID. After a failed fixity check ask APTrust to"
+ADVICE: Mapping[Concern, str] = {
+    Concern.UNCHECKED: "APTrust checks files in S3 and Wasabi every 90 days: ask it why these were left out.",
+    Concern.OVERDUE: "APTrust checks files in S3 and Wasabi every 90 days: ask it why these are late.",
+    Concern.NO_SHA256: "Ask APTrust to record it, or deposit the files again with a sha256 manifest.",
+    Concern.FAILED_EVENTS: "See each with harvester get events ID. After a failed fixity check ask APTrust to"
     " restore the second copy; where there is none, deposit the file again.",
-    Question.EMPTY_OBJECTS: "If it is not being ingested just now, nothing can be restored of it: deposit it again,"
+    Concern.EMPTY_OBJECTS: "If it is not being ingested just now, nothing can be restored of it: deposit it again,"
     " or have it deleted.",
-    Question.HALF_DELETED: "Ask APTrust to finish the deletion, or to take it back.",
-    Question.COUNTS: "The Registry contradicts itself: report these to APTrust, and keep your own copies meanwhile.",
-    Question.DELETIONS: "An administrator of your institution confirms or cancels each in the Registry's web pages.",
-    Question.WORK_ITEMS: "See each with harvester get items ID. What is suspended or needs review is APTrust's to"
+    Concern.HALF_DELETED: "Ask APTrust to finish the deletion, or to take it back.",
+    Concern.COUNTS: "The Registry contradicts itself: report these to APTrust, and keep your own copies meanwhile.",
+    Concern.DELETIONS: "An administrator of your institution confirms or cancels each in the Registry's web pages.",
+    Concern.WORK_ITEMS: "See each with harvester get items ID. What is suspended or needs review is APTrust's to"
     " take up: write to it with the ID.",
 }
 
-OF_THIS_KIND: Mapping[Question, str] = {
-    Question.FAILED_EVENTS: "All failed events, mended or not",
+OF_THIS_KIND: Mapping[Concern, str] = {
+    Concern.FAILED_EVENTS: "All failed events, mended or not",
 }
 
-WITH_ID = (Question.FAILED_EVENTS, Question.DELETIONS, Question.WORK_ITEMS)
+WITH_ID = (Concern.FAILED_EVENTS, Concern.DELETIONS, Concern.WORK_ITEMS)
 """Questions whose findings go by their id; the others' go by identifier."""
 
 NARROWEST = 24
 """Columns that an identifier is always given."""
 
 
-def title(question: Question, rules: Rules) -> str:
+def title(question: Concern, rules: Rules) -> str:
     """The question in a few words: what would be found."""
     return TITLES[question].format(max_fixity_age=_in_words(rules.max_fixity_age))
 
@@ -170,7 +170,7 @@ def _findings(answer: Answer, room: int | None) -> Iterator[Text]:
         yield line
 
 
-def _cells(question: Question, finding: Finding) -> tuple[str, str, str, str]:
+def _cells(question: Concern, finding: Finding) -> tuple[str, str, str, str]:
     date = local_time(finding.since)[:10] if finding.since else "–"
     number_ = str(finding.id) if question in WITH_ID else ""
     return date, number_, one_line(finding.identifier) or "–", one_line(finding.detail)

@@ -14,7 +14,7 @@ import typer
 from harvester.ask import Portrait, find, portray
 from harvester.cli.canvas import Canvas
 from harvester.cli.exits import COMPLETE
-from harvester.cli.output import ascii_only
+from harvester.cli.output import harmless
 from harvester.cli.pictures import View, draw_file, draw_object, draw_record
 from harvester.cli.session import Session, with_session
 from harvester.cli.text import number
@@ -60,7 +60,7 @@ def get_command(
     events: Annotated[int, typer.Option("--events", help="Events to show.", metavar="N", min=0)] = EVENTS_SHOWN,
     wide: Annotated[bool, typer.Option("--wide", help="Cut nothing: whole digests, paths and values.")] = False,
 ) -> int:
-    """Show one record: an object with its files, a file with its checksums, a work item, an event, …
+    """Show one record: an object with its files, a file, an event.
 
     As a tree, an object comes with its files by directory, each directory's totals, digests, last fixity checks,
     latest events, failures, and work items under way: four requests for most objects. Of an object of more than 10,000
@@ -150,7 +150,7 @@ def _print(found: Record) -> None:
     """The entry, byte for byte; on a terminal indented, and with everything escaped that could drive it."""
     if sys.stdout.isatty():
         lines = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode().split("\n")
-        text = "\n".join(map(ascii_only, lines)).encode()
+        text = "\n".join(map(harmless, lines)).encode()
     else:
         text = orjson.dumps(found)
     sys.stdout.flush()

@@ -136,6 +136,7 @@ def _carry_out(
             print_json({"complete": False, "error": explain(error), "exit_code": exit_code(error)})
         raise
     except Interrupted as interrupted:
+        interrupted.consequence = "; what was harvested is kept, the same command goes on from there"
         if json:
             print_json({"complete": False, "error": f"stopped by {interrupted}", "exit_code": interrupted.exit_code})
         raise

@@ -56,7 +56,7 @@ def items_command(
     ] = NEWEST_FIRST,
     limit: Annotated[int | None, typer.Option(help="List so many at most.", min=1, metavar="N")] = None,
 ) -> int:
-    """List work items: ingests, restorations, deletions, and how far they are.
+    """List work items, or watch them: is my ingest through?
 
     A watch without filters is of what is under way; if nothing is, it ends at once. Suspended items are not done:
     they wait for a person. Where stdout is no terminal each change is a line, or with --json the work item.

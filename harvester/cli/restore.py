@@ -30,7 +30,7 @@ def restore_command(
     every: Every = EVERY,
     json: Annotated[bool, typer.Option("--json", help="Print the work item, to a terminal too.")] = False,
 ) -> int:
-    """Ask for the restoration of an object to the institution's restoration bucket.
+    """Ask for the restoration of an object, and follow it.
 
     Only APTrust's administrators may do so this way; members do it in the web interface, whose address is said.
 

@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harvester.cli.output import ascii_only
+from harvester.cli.output import harmless
 from harvester.cli.progress import Block, line
 from harvester.cli.text import one_line
 from harvester.errors import RegistryError
@@ -73,7 +73,7 @@ def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object to stdout, exact; a terminal gets what JSON by itself would let through as escapes."""
     text = orjson.dumps(content).decode()
     sys.stdout.flush()
-    sys.stdout.buffer.write((ascii_only(text) if sys.stdout.isatty() else text).encode() + b"\n")
+    sys.stdout.buffer.write((harmless(text) if sys.stdout.isatty() else text).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -38,6 +38,7 @@ from harvester.errors import (
     RequestError,
     SlowError,
     TransientError,
+    UncountableError,
 )
 from harvester.registry.resources import Filter, Resource
 from harvester.registry.retry import Patience, patiently
@@ -452,7 +453,7 @@ class RegistryClient:
             raise RequestError(said, **where)
         if status == 500 and "multiple rows in result set" in said:
             problem = f"the Registry cannot count this list ({said})"
-            raise ProtocolError(problem, mend="report it to APTrust: a row has no state, type or action", **where)
+            raise UncountableError(problem, mend="report it to APTrust: a row has no state, type or action", **where)
         if status >= 500 or status in (408, 425, 429):
             problem = said or f"the server answered {status}{_ray(ray)}"
             kind = SlowError if status in TOO_SLOW else TransientError

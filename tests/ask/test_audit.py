@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harvester import RegistryClient, credentials
-from harvester.ask import Answer, Audit, Finding, Plan, Question, Rules, Status, audit
+from harvester.ask import Answer, Audit, Concern, Finding, Plan, Rules, Status, audit
 from harvester.ask import findings as limits
 from harvester.ask.findings import Tally
 from harvester.ask.holdings import MOST_LOOKS, Files, Objects
@@ -29,8 +29,8 @@ from tests.support import settings_for
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 QUARTER = NOW - timedelta(days=90)
 WEEK = NOW - timedelta(days=7)
-ALL = frozenset(Question)
-Q = Question
+ALL = frozenset(Concern)
+Q = Concern
 
 Row = dict[str, Any]
 
@@ -90,11 +90,11 @@ async def audited(
         return await audit(client, parse_filters(OBJECT_LIST, filters), Rules(**{"limit": 1000, **rules}), tell=tell)
 
 
-def by_question(result: Audit) -> dict[Question, Answer]:
+def by_question(result: Audit) -> dict[Concern, Answer]:
     return {answer.question: answer for answer in result.answers}
 
 
-def ids(result: Audit) -> dict[Question, list[int]]:
+def ids(result: Audit) -> dict[Concern, list[int]]:
     """What was found, by id; that as many were counted as were given is part of it."""
     for answer in result.answers:
         assert answer.count == len(answer.findings), answer.question
@@ -121,7 +121,7 @@ class Witness:
     def _of(self, rows: Iterable[Row]) -> Iterable[Row]:
         return (row for row in rows if self.whole or row["intellectual_object_id"] in self._mine)
 
-    def expected(self) -> dict[Question, list[int]]:
+    def expected(self) -> dict[Concern, list[int]]:
         checkable = [row for row in self.files if not row["storage_option"].startswith("Glacier")]
         found = {
             Q.UNCHECKED: [f for f in checkable if when(f["last_fixity_check"]) is None],
@@ -138,7 +138,7 @@ class Witness:
             found[Q.DELETIONS] = []
         return {question: sorted(row["id"] for row in rows) for question, rows in found.items()}
 
-    def by_id(self, question: Question) -> dict[int, Row]:
+    def by_id(self, question: Concern) -> dict[int, Row]:
         """The records that the findings of a question are among."""
         lists = {Q.FAILED_EVENTS: self.events, Q.DELETIONS: self.deletions, Q.WORK_ITEMS: self.items}
         of_files = question in (Q.UNCHECKED, Q.OVERDUE, Q.NO_SHA256)
@@ -262,7 +262,7 @@ async def test_nothing_is_found_where_nothing_is(clean: Path, tmp_path: Path) ->
     told: list[Plan] = []
     async with DemoRegistry(clean, clock=lambda: NOW) as registry:
         result = await audited(registry, tmp_path, tell=told.append)
-    assert [answer.question for answer in result.answers] == list(Question)
+    assert [answer.question for answer in result.answers] == list(Concern)
     assert (result.found, result.complete) == (0, True)
     # Objects, files and failed events are counted and objects read before; files took a page, and the rest is lists.
     assert told == [Plan(result.objects, result.files, requests=2 + 1 + 1, follow_ups=0)]
@@ -347,7 +347,7 @@ NOT_PLANTED = {
 
 @pytest.mark.parametrize("name", NOT_PLANTED)
 @pytest.mark.parametrize("only", [ALL, ALL - {Q.NO_SHA256, Q.COUNTS}], ids=["read", "counted"])
-async def test_what_is_no_finding(clean: Path, tmp_path: Path, name: str, only: frozenset[Question]) -> None:
+async def test_what_is_no_finding(clean: Path, tmp_path: Path, name: str, only: frozenset[Concern]) -> None:
     spoil(clean, NOT_PLANTED[name])
     async with DemoRegistry(clean, clock=lambda: NOW) as registry:
         assert (await audited(registry, tmp_path, only=only)).found == 0

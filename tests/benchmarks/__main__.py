@@ -1,4 +1,4 @@
-"""The whole table: `python -m tests.benchmarks [PART…]` (own_cost waiting registry_cost peers memory durability soak).
+"""The whole table: `python -m tests.benchmarks [PART…]`, the parts being those below.
 
 About half an hour on two cores, and 5 GB under the temporary directory. Each part alone: `python -m
 tests.benchmarks.PART`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from tests.benchmarks import durability, memory, own_cost, peers, registry_cost, soak, waiting
+from tests.benchmarks import durability, listing, memory, own_cost, peers, registry_cost, soak, waiting
 from tests.benchmarks.table import Rows, show
 
 PARTS: dict[str, Rows] = {
@@ -18,6 +18,7 @@ PARTS: dict[str, Rows] = {
     "registry_cost": registry_cost.rows,
     "peers": peers.rows,
     "memory": memory.rows,
+    "listing": listing.rows,
     "durability": durability.rows,
     "soak": soak.rows,
 }

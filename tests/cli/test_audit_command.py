@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.ask import Answer, Audit, Finding, Question, Rules, Status
+from harvester.ask import Answer, Audit, Concern, Finding, Rules, Status
 from harvester.cli.audit import as_json
 from harvester.demo import CollectionSpec, DemoRegistry, Fault, build
 from tests.cli.conftest import InThread, Run, environment
@@ -83,7 +83,7 @@ def test_json_says_the_same_to_scripts(run: Run, clean: Path, served: DemoRegist
     assert result.returncode == 1
     content = json.loads(result.stdout)
     questions = {each["question"]: each for each in content["questions"]}
-    assert list(questions) == list(Question)
+    assert list(questions) == list(Concern)
     assert (content["found"], content["complete"], content["objects"]) == (1, True, 20)
     assert content["requests"] == served.stats.requests
     found = questions["empty_objects"]
@@ -201,8 +201,8 @@ def test_a_terminal_is_not_driven_and_lines_fit_it(
 
 def test_the_shape_of_the_json() -> None:
     answers = (
-        Answer(Question.COUNTS, Status.TOO_COSTLY, requests=12),
-        Answer(Question.UNCHECKED, count=3, of=4, findings=(Finding(1, "a", "", "b"),), more={"glacier": 2}),
+        Answer(Concern.COUNTS, Status.TOO_COSTLY, requests=12),
+        Answer(Concern.UNCHECKED, count=3, of=4, findings=(Finding(1, "a", "", "b"),), more={"glacier": 2}),
     )
     result = Audit((("state", "A"),), Rules(), datetime(2026, 11, 24, tzinfo=UTC), 1, 4, answers, 9, 1.5)
     assert as_json(result) == {
