@@ -20,7 +20,7 @@ from harvester.cli.session import Session, with_session
 from harvester.cli.text import number
 from harvester.errors import ConfigError, NotFoundError
 from harvester.registry import RESOURCES, Record, RegistryClient, Resource
-from harvester.registry.resources import FILES, OBJECTS, nearest
+from harvester.registry.resources import FILES, OBJECTS, resource_named
 
 
 class Shape(StrEnum):
@@ -75,7 +75,7 @@ def get_command(
       harvester get files institution1.edu/bag_000001/tag_1.txt --format tree
       harvester get objects 1 --format json
     """
-    kind = resource_called(resource, key)
+    kind = _resource(resource, key)
     if key is None:
         raise ConfigError("get takes a resource and an id", place=resource, mend=f"harvester get {kind.path} ID")
     view = View(files=_number_of_files(files), events=events, wide=wide, now=datetime.now(UTC))
@@ -100,19 +100,15 @@ def get_command(
     return COMPLETE
 
 
-def resource_called(name: str, key: str | None) -> Resource:
-    """The resource of this name. Raises ConfigError, with the name that may have been meant."""
-    if name in RESOURCES:
-        return RESOURCES[name]
-    by_other_names = {stem: path for path, r in RESOURCES.items() for stem in (r.file_stem, r.file_stem.rstrip("s"))}
-    plain = name.lower().replace("-", "_").replace(" ", "_")
-    meant = by_other_names.get(plain) or by_other_names.get(plain + "s")
-    if meant is None and key is None:
-        # One word, and no resource: somebody has given the identifier alone.
-        mend = f"harvester get objects {shlex.quote(name)}, or files"
-        raise ConfigError("get takes a resource and an id", place=repr(name), mend=mend)
-    mend = f"did you mean {meant!r}?" if meant else nearest(plain, RESOURCES) or f"known are {', '.join(RESOURCES)}"
-    raise ConfigError(f"there is no resource {name!r}", place="RESOURCE", mend=mend)
+def _resource(name: str, key: str | None) -> Resource:
+    try:
+        return resource_named(name)
+    except ConfigError:
+        if key is not None:
+            raise
+    # One word, and no resource: somebody has given the identifier alone.
+    mend = f"harvester get objects {shlex.quote(name)}, or files"
+    raise ConfigError("get takes a resource and an id", place=repr(name), mend=mend)
 
 
 def _number_of_files(text: str) -> int | None:
@@ -158,4 +154,4 @@ def _print(found: Record) -> None:
     sys.stdout.buffer.flush()
 
 
-__all__ = ["get_command", "resource_called"]
+__all__ = ["get_command"]

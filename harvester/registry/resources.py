@@ -292,14 +292,16 @@ RESOURCES: Mapping[str, Resource] = MappingProxyType(
 
 
 def resource_named(name: str) -> Resource:
-    """The list of this name: the Registry's own, or that of its file in a dump. Raises ConfigError."""
-    names = {resource.file_stem: resource for resource in RESOURCES.values()} | dict(RESOURCES)
-    if name not in names:
-        plain = name.lower().replace("-", "_").replace(" ", "_")
-        meant = next((known for known in names if plain.rstrip("s") == known.rstrip("s").replace("_", "")), plain)
-        mend = nearest(meant, RESOURCES) or f"there are {', '.join(RESOURCES)}"
-        raise ConfigError(f"the Registry has no list {name!r}", place="RESOURCE", mend=mend)
-    return names[name]
+    """The list of this name. Raises ConfigError.
+
+    That is the Registry's own name, that of its file in a dump, or either in the singular; apt-cmd's too.
+    """
+    plain = name.lower().replace("-", "").replace("_", "").removesuffix("s")
+    for resource in RESOURCES.values():
+        if plain in (resource.path.removesuffix("s"), resource.file_stem.replace("_", "").removesuffix("s")):
+            return resource
+    mend = nearest(name, RESOURCES) or f"there are {', '.join(RESOURCES)}"
+    raise ConfigError(f"the Registry has no list {name!r}", place="RESOURCE", mend=mend)
 
 
 PARENT_FILTER = "intellectual_object_id"

@@ -22,14 +22,13 @@ async def test_records_by_id_and_by_identifier(tmp_path: Path) -> None:
         async with RegistryClient(settings, credentials(settings)) as client:
             for name, resource in RESOURCES.items():
                 row = next(records(database, name))
-                if name != "alerts":
-                    assert (await find(client, resource, str(row["id"])))["id"] == row["id"]
+                assert (await find(client, resource, str(row["id"])))["id"] == row["id"]
                 if name in ("objects", "files", "events"):
                     assert (await find(client, resource, row["identifier"]))["id"] == row["id"]
             with pytest.raises(NotFoundError):
                 await find(client, RESOURCES["objects"], "a.edu/none")
             registry.stats.reset()
-            for name, key in (("alerts", "3"), ("items", "a.edu/bag.tar"), ("deletions", "²")):
+            for name, key in (("items", "a.edu/bag.tar"), ("deletions", "²")):
                 with pytest.raises(ConfigError):
                     await find(client, RESOURCES[name], key)
             assert registry.stats.requests == 0, "what cannot be answered is not asked"

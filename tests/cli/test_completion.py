@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import re
 import shlex
 import socket
@@ -158,6 +159,7 @@ def typed(keys: str, tmp_path: Path) -> str:
 def read_until(terminal: int, mark: str) -> str:
     text = ""
     while mark not in text.replace("\r", ""):
+        assert select.select([terminal], [], [], 60)[0], f"{mark!r} is not in {text!r}"
         text += os.read(terminal, 4096).decode(errors="replace")
     return text.replace("\r", "")
 

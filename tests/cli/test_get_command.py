@@ -209,13 +209,10 @@ def test_an_outage_exits_4(run: Run, registry: DemoRegistry) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["object", "1"], "did you mean 'objects'?"),
-        (["work_items", "1"], "did you mean 'items'?"),
-        (["work-item", "1"], "did you mean 'items'?"),
         (["fils", "1"], "did you mean 'files'?"),
         (["institution1.edu/bag_000001"], "harvester get objects institution1.edu/bag_000001"),
         (["objects"], "harvester get objects ID"),
-        (["zebras", "1"], "known are objects"),
+        (["zebras", "1"], "there are objects"),
         (["items", "bag.tar"], "go by their id"),
         (["objects", "1", "--files", "-3"], "neither a number nor all"),
         (["objects", "1", "--files", "some"], "neither a number nor all"),
@@ -228,6 +225,11 @@ def test_a_wrong_question_is_answered_with_the_right_one(
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert said in result.stderr
     assert registry.stats.requests == 0
+
+
+@pytest.mark.parametrize("name", ["items", "work_items", "work-item", "WorkItem", "workitems", "item"])
+def test_a_resource_by_any_of_its_names(name: str, run: Run, registry: DemoRegistry) -> None:
+    assert run("get", name, "1", registry=registry).stdout == run("get", "items", "1", registry=registry).stdout
 
 
 def test_the_readers_leaving_ends_it_quietly(giant: tuple[DemoRegistry, dict[str, Any]], tmp_path: Path) -> None:

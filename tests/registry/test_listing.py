@@ -27,7 +27,7 @@ from harvester.demo import (
 )
 from harvester.errors import ChangedError, TransientError, UncountableError
 from harvester.registry import RESOURCES, Filter, RegistryClient, listed
-from harvester.registry.listing import _Ids, _merged
+from harvester.registry.listing import Ids, _merged
 from tests.support import settings_for
 
 PER_PAGE = 7
@@ -272,7 +272,7 @@ def test_walks_are_merged_by_id(walk_of: dict[int, int], sizes: list[int]) -> No
 
 @given(st.lists(st.integers(1, 1 << 18) | st.integers(1, 1 << 50)))
 def test_a_set_of_ids_is_a_set(numbers: list[int]) -> None:
-    seen, ours = set[int](), _Ids()
+    seen, ours = set[int](), Ids()
     for number in numbers:
         assert ours.add(number) is (number not in seen)
         seen.add(number)
