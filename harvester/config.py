@@ -1,7 +1,7 @@
-"""Settings: flags > environment > TOML profile > defaults, validated, secrets sealed.
+"""Settings: flags > environment > TOML profile > apt-cmd's file > defaults, validated, secrets sealed.
 
-Hides where a value came from, except in errors: a bad value is reported with the flag, the variable, or
-the file and line it stands in. `APTRUST_REGISTRY_…` variables are read as apt-cmd reads them, everything
+Hides where a value came from, except in errors and `origins`: a bad value is reported with the flag, the variable,
+or the file and line it stands in. `APTRUST_REGISTRY_…` variables are read as apt-cmd reads them, everything
 else as `HARVESTER_…`. The API key is never taken from a flag, where other users of the machine could see it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import logging
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ import stat
 import subprocess
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,7 +32,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from harvester import dotenv
 from harvester.errors import ConfigError
+
+log = logging.getLogger("harvester.config")
 
 PRODUCTION = "https://repo.aptrust.org"
 BUILT_IN_PROFILES: Mapping[str, Mapping[str, str]] = {
@@ -45,6 +49,12 @@ COMMAND_SECONDS = 60
 PREFIX = "HARVESTER_"
 SELECTORS = {"HARVESTER_PROFILE", "HARVESTER_CONFIG"}
 """Variables that choose the file and the profile, and are no settings themselves."""
+
+ACCOUNT = ("registry_url", "email", "api_key", "api_key_file", "api_key_command")
+"""Settings that say which Registry is asked, by whom. apt-cmd's file is read only where none of them is given:
+taken from it one by one, a key could be sent to another Registry than the one it is for."""
+OF_APT_CMD = ("registry_url", "registry_api_version", "email", "api_key")
+"""Settings that apt-cmd's file gives."""
 
 
 def software_version() -> str:
@@ -79,6 +89,21 @@ def _concurrency(value: object) -> object:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Which files settings were read from, and which profile.
+
+    `profile_place` is what chose the profile, "" if nothing did. `apt_cmd` is apt-cmd's file if it was read;
+    `passed_over` is what gives the account instead, if there is such a file and it was not.
+    """
+
+    file: Path | None = None
+    profile: str = DEFAULT_PROFILE
+    profile_place: str = ""
+    apt_cmd: Path | None = None
+    passed_over: str = ""
 
 
 class Settings(BaseSettings):
@@ -120,6 +145,7 @@ class Settings(BaseSettings):
     checkpoint_objects: int = Field(200, ge=1)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _sources: Sources = PrivateAttr(default_factory=Sources)
 
     @field_validator("registry_url")
     @classmethod
@@ -167,6 +193,11 @@ class Settings(BaseSettings):
         """Where each value that is not a default came from, in words."""
         return self._origins
 
+    @property
+    def sources(self) -> Sources:
+        """Which files they were read from."""
+        return self._sources
+
 
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
@@ -193,30 +224,41 @@ def load_settings(
     Raises ConfigError with the key and the flag, variable, or file and line of the value that is wrong.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    from_file, places = _from_file(config_file(config), profile)
-    places |= _from_environment() | {name: f"--{name.replace('_', '-')}" for name in given}
+    above = _from_environment() | {name: f"--{name.replace('_', '-')}" for name in given}
+    file, sources = _from_file(config_file(config), profile)
+    chosen = next((place for name in ACCOUNT if (place := {**file.places, **above}.get(name))), sources.profile_place)
+    apt_cmd, sources = _from_apt_cmd(chosen, sources)
+    below = file.over(apt_cmd).over(_built_in(sources.profile))
+    places = below.places | above
 
     class Layered(Settings):
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], *_: Any, **sources: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = InitSettingsSource(settings_cls, init_kwargs=from_file)
+            file = InitSettingsSource(settings_cls, init_kwargs=below.values)
             return sources["init_settings"], sources["env_settings"], file
 
+    settings = _made(Layered, given, places)
+    settings._origins.update(places)
+    settings._sources = sources
+    return settings
+
+
+def _made(kind: type[Settings], given: Mapping[str, Any], places: Mapping[str, str]) -> Settings:
     try:
-        settings = Layered(**given)
+        return kind(**given)
     except ValidationError as error:
         explained = _explained(error, places)
-    else:
-        settings._origins.update(places)
-        return settings
     # Raised out here, it has no pydantic error as its context: that one quotes the value, which may be the key.
     raise explained
 
 
 def given_settings(values: Mapping[str, Any]) -> Settings:
-    """Settings of these values and the defaults alone, whatever the environment and the user's file say."""
+    """Settings of these values and the defaults alone, whatever the environment and the user's file say.
+
+    Raises ConfigError.
+    """
 
     class Given(Settings):
         @classmethod
@@ -225,7 +267,7 @@ def given_settings(values: Mapping[str, Any]) -> Settings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return (sources["init_settings"],)
 
-    return Given(**values)
+    return _made(Given, values, {})
 
 
 def config_file(asked: Path | None) -> Path | None:
@@ -236,9 +278,20 @@ def config_file(asked: Path | None) -> Path | None:
             place = "--config" if asked else "HARVESTER_CONFIG"
             raise ConfigError(f"there is no file {named}", place=place)
         return named
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    candidates = (Path("config.toml"), base / "harvester" / "config.toml")
-    return next((path for path in candidates if _is_file(path)), None)
+    return next((path for path in (Path("config.toml"), users_config_file()) if _is_file(path)), None)
+
+
+def users_config_file() -> Path:
+    """Where the user's own settings are, or would be."""
+    base = os.environ.get("XDG_CONFIG_HOME") or (_home() or Path()) / ".config"
+    return Path(base) / "harvester" / "config.toml"
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user whom the system does not know, as in a container
+        return None
 
 
 def _is_file(path: Path) -> bool:
@@ -248,28 +301,53 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def key_source(settings: Settings) -> str:
+    """Where the API key is taken from, in words; "" if from nowhere."""
+    if settings.api_key.get_secret_value():
+        return settings.origins.get("api_key", "api_key")
+    if settings.api_key_file is not None:
+        return f"api_key_file {settings.api_key_file}"
+    return "api_key_command" if settings.api_key_command else ""
+
+
 def credentials(settings: Settings) -> Credentials:
     """The account's e-mail and key. The key comes from the settings, else `api_key_file`, else `api_key_command`.
 
     Raises ConfigError if either is missing or cannot be read.
     """
+    hint = f"; {settings.sources.passed_over}" if settings.sources.passed_over else ""
     if not settings.email:
-        raise ConfigError("no e-mail address of a Registry account", place="email", mend="set APTRUST_REGISTRY_EMAIL")
+        mend = f"harvester config init asks for it, or set APTRUST_REGISTRY_EMAIL{hint}"
+        raise ConfigError("no e-mail address of a Registry account", place="email", mend=mend)
     key = settings.api_key.get_secret_value()
     place = settings.origins.get("api_key", "api_key")
+    if exposed := exposed_key(settings):
+        log.warning("%s; %s", exposed, exposed.mend)
     if not key and settings.api_key_file is not None:
         key, place = _key_from_file(settings.api_key_file), f"api_key_file {settings.api_key_file}"
     if not key and settings.api_key_command:
         key, place = _key_from_command(settings.api_key_command), "api_key_command"
     if not key:
-        raise ConfigError(
-            "no API key",
-            place="api_key",
-            mend="set APTRUST_REGISTRY_API_KEY, api_key_file or api_key_command",
-        )
+        mend = f"harvester config init asks for it, or set APTRUST_REGISTRY_API_KEY{hint}"
+        raise ConfigError("no API key", place="api_key", mend=mend)
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise ConfigError("the API key has spaces or other characters no key has", place=place)
     return Credentials(settings.email, SecretStr(key))
+
+
+def exposed_key(settings: Settings) -> ConfigError | None:
+    """What is wrong with apt-cmd's file if others may read the key in it.
+
+    It is no reason to refuse: apt-cmd has always made and taken such files. Our own are refused.
+    """
+    path = settings.sources.apt_cmd
+    if path is None or not settings.origins.get("api_key", "").startswith(f"{path}:"):
+        return None
+    try:
+        _refuse_if_readable_by_others(path, str(path), holding="it holds an API key, and ")
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _key_from_file(path: Path) -> str:
@@ -332,27 +410,34 @@ def _variable(name: str) -> str:
     return str(Settings.model_fields[name].validation_alias or f"{PREFIX}{name.upper()}")
 
 
-def _from_file(path: Path | None, profile: str | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings at the top of the file and over them those of the profile, and where each stands."""
+@dataclass(frozen=True)
+class _Layer:
+    """Values by setting, and where each stands."""
+
+    values: dict[str, Any]
+    places: dict[str, str]
+
+    def over(self, lower: _Layer) -> _Layer:
+        return _Layer(lower.values | self.values, lower.places | self.places)
+
+
+def _built_in(profile: str) -> _Layer:
+    values = dict(BUILT_IN_PROFILES.get(profile, {}))
+    return _Layer(values, dict.fromkeys(values, f"profile {profile}"))
+
+
+def _from_file(path: Path | None, profile: str | None) -> tuple[_Layer, Sources]:
+    """The settings at the top of the file and over them those of the profile, and which profile that is."""
     content: dict[str, Any] = {}
     text = ""
     if path is not None:
         text, content = _parse(path)
     profiles = content.pop("profiles", {})
-    by_file = content.pop("profile", None)
-    by_variable = os.environ.get("HARVESTER_PROFILE")
-    by_file_place = f"{path}:{_line_of(text, '', 'profile')}"
-    if by_file is not None and not isinstance(by_file, str):
-        raise ConfigError("must be the name of a profile", place=by_file_place, mend="tables are [profiles.NAME]")
-    name = profile or by_variable or by_file or DEFAULT_PROFILE
     if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
         raise ConfigError("must hold tables such as [profiles.production]", place=f"{path}: profiles")
-    known = {**BUILT_IN_PROFILES, **profiles}
-    if name not in known:
-        place = "--profile" if profile else "HARVESTER_PROFILE" if by_variable else by_file_place
-        raise ConfigError(f"there is no profile {name!r}", place=place, mend=f"known are {', '.join(sorted(known))}")
-    values: dict[str, Any] = dict(BUILT_IN_PROFILES.get(name, {}))
-    places = dict.fromkeys(values, f"profile {name}")
+    by_file = content.pop("profile", None)
+    name, chosen = _profile(profile, by_file, f"{path}:{_line_of(text, '', 'profile')}", profiles)
+    layer = _Layer({}, {})
     for table, entries in (("", content), (f"profiles.{name}", profiles.get(name, {}))):
         for key, value in entries.items():
             place = f"{path}:{_line_of(text, table, key)}"
@@ -360,26 +445,60 @@ def _from_file(path: Path | None, profile: str | None) -> tuple[dict[str, Any], 
                 raise ConfigError(
                     f"there is no setting {key!r}", place=place, mend=_nearest(key, Settings.model_fields)
                 )
-            values[key], places[key] = value, place
-    if path is not None and "api_key" in values:
-        _refuse_if_readable_by_others(path, places["api_key"], holding="the file holds an API key, and ")
+            layer.values[key], layer.places[key] = value, place
     if path is not None:
-        _refuse_if_written_by_others(path, values, places)
-        _refer_to_file(path, values, places)
-    return values, places
+        if "api_key" in layer.values:
+            _refuse_if_readable_by_others(path, layer.places["api_key"], holding="the file holds an API key, and ")
+        _refuse_if_written_by_others(path, layer.places)
+        _refer_to_file(path, layer.values, layer.places)
+    return layer, Sources(path, name, chosen)
+
+
+def _profile(by_flag: str | None, by_file: object, by_file_place: str, profiles: Mapping[str, Any]) -> tuple[str, str]:
+    """The profile to use, and what chose it: "" where nothing did."""
+    if by_file is not None and not isinstance(by_file, str):
+        raise ConfigError("must be the name of a profile", place=by_file_place, mend="tables are [profiles.NAME]")
+    choices = (
+        (by_flag, "--profile"),
+        (os.environ.get("HARVESTER_PROFILE"), "HARVESTER_PROFILE"),
+        (by_file, by_file_place),
+    )
+    name, place = next(((name, place) for name, place in choices if name), (DEFAULT_PROFILE, ""))
+    known = {**BUILT_IN_PROFILES, **profiles}
+    if name not in known:
+        raise ConfigError(f"there is no profile {name!r}", place=place, mend=f"known are {', '.join(sorted(known))}")
+    return name, place
+
+
+def _from_apt_cmd(chosen: str, sources: Sources) -> tuple[_Layer, Sources]:
+    """What apt-cmd's file gives, unless the account is `chosen` by something else."""
+    home = _home()
+    path = home and home / ".aptrust"
+    if path is None or not _is_file(path):
+        return _Layer({}, {}), sources
+    if chosen:
+        return _Layer({}, {}), replace(sources, passed_over=f"{path} is not read, since {chosen} is given")
+    variables = {_variable(name): name for name in OF_APT_CMD}
+    entries = {variables[name]: entry for name, entry in dotenv.read(path, variables).items()}
+    places = {name: f"{path}:{entry.line}" for name, entry in entries.items()}
+    if "api_key" in entries and "registry_url" not in entries:
+        problem = "a key, and not a word of the Registry it is for"
+        raise ConfigError(problem, place=places["api_key"], mend="add a line APTRUST_REGISTRY_URL=…")
+    _refuse_if_written_by_others(path, places)
+    return _Layer({name: entry.value for name, entry in entries.items()}, places), replace(sources, apt_cmd=path)
 
 
 TRUSTED = ("registry_url", "api_key_file", "api_key_command")
 """Settings by which whoever writes the file gets at the API key, or runs a program as whoever runs harvester."""
 
 
-def _refuse_if_written_by_others(path: Path, values: Mapping[str, Any], places: Mapping[str, str]) -> None:
+def _refuse_if_written_by_others(path: Path, places: Mapping[str, str]) -> None:
     """./config.toml is found wherever one stands, be it a directory that everybody may write to."""
     found = path.stat()
     if found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022:
         return
     for key in TRUSTED:
-        if key in values and places[key].startswith(f"{path}:"):
+        if key in places:
             raise ConfigError(
                 f"{key} is not taken from a file that others own or may write to",
                 place=places[key],
@@ -391,7 +510,7 @@ def _refer_to_file(path: Path, values: dict[str, Any], places: Mapping[str, str]
     """Paths in the file are meant from where the file is, not from wherever one happens to stand."""
     for key in ("api_key_file", "output"):
         value = values.get(key)
-        if isinstance(value, str) and places[key].startswith(str(path)):
+        if isinstance(value, str):
             try:
                 values[key] = path.parent / Path(value).expanduser()
             except RuntimeError:

@@ -10,12 +10,14 @@ HarvesterError
     │   └── DeniedError    they are good, but not for what was asked
     ├── RequestError       our question was wrong: never retried
     ├── NotFoundError      there is no such record
+    ├── ConflictError      it will not do so while other work is under way
     ├── TransientError     expected to pass: the only one that is retried as a matter of course
     │   └── SlowError      no whole answer in time; a smaller page may come
     ├── MaintenanceError   passes too, with a patience of its own
     ├── BlockedError       CloudFlare's page instead of the Registry
     ├── ChangedError       a list changed while it was read, and rows are missing
     └── ProtocolError      an answer that cannot be believed
+        └── UncountableError   the Registry fails at counting this list; asked for in parts it does not
 
 Errors carry facts: what is wrong (`problem`), where (`place`), and, where only the raiser knows it,
 how to mend it (`mend`). The command line alone makes a sentence and an exit code of them.
@@ -93,6 +95,10 @@ class NotFoundError(RegistryError):
     """There is no such record (404)."""
 
 
+class ConflictError(RegistryError):
+    """The Registry will not do what it was asked to while other work on the same object is under way (409)."""
+
+
 class TransientError(RegistryError):
     """Trouble expected to pass."""
 
@@ -115,3 +121,7 @@ class ChangedError(RegistryError):
 
 class ProtocolError(RegistryError):
     """An answer that cannot be believed: not the Registry's JSON, ids out of order, rows missing."""
+
+
+class UncountableError(ProtocolError):
+    """The Registry fails at looking up how many rows this list has, and gives none of them."""

@@ -22,10 +22,11 @@ settings.load_profile("harvester")
 
 @pytest.fixture(autouse=True)
 def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings but those the test makes: neither the user's variables nor their config.toml, here or at home."""
+    """No settings but those the test makes: neither the user's variables nor their files, here or at home."""
     for variable in os.environ:
         if variable.upper().startswith(("HARVESTER_", "APTRUST_")):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     random.seed(0)

@@ -474,3 +474,133 @@ def test_variables_are_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigError, match="no such setting") as error:
         load_settings()
     assert error.value.mend == "did you mean HARVESTER_RATE?"
+
+
+# apt-cmd's file
+
+THEIRS = (
+    f"APTRUST_REGISTRY_URL=https://demo.aptrust.org\nAPTRUST_REGISTRY_EMAIL=a@b.edu\nAPTRUST_REGISTRY_API_KEY={KEY}\n"
+)
+
+
+def apt_cmds(text: str = THEIRS, mode: int = 0o600) -> Path:
+    return write(Path.home() / ".aptrust", text, mode)
+
+
+def test_apt_cmds_file_is_read_where_nothing_else_gives_an_account() -> None:
+    path = apt_cmds(f"{THEIRS}APTRUST_REGISTRY_API_VERSION=v4\nAPTRUST_AWS_KEY=other\n")
+    write(Path("config.toml"), "rate = 2\n")
+    settings = load_settings({"per_page": 7})
+    assert credentials(settings) == Credentials("a@b.edu", SecretStr(KEY))
+    assert (settings.registry_url, settings.registry_api_version) == ("https://demo.aptrust.org", "v4")
+    assert (settings.rate, settings.per_page) == (2.0, 7)
+    assert settings.origins["registry_url"] == f"{path}:1"
+    assert settings.origins["api_key"] == f"{path}:3"
+    assert settings.sources.apt_cmd == path
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("registry_url", "https://repo.aptrust.org"),
+        ("email", "c@d.edu"),
+        ("api_key", "other"),
+        ("api_key_file", "key"),
+        ("api_key_command", "pass"),
+    ],
+)
+@pytest.mark.parametrize("layer", ["flag", "variable", "file", "profile"])
+def test_of_two_accounts_nothing_is_mixed(
+    layer: str, setting: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt_cmds()
+    flags = {setting: value} if layer == "flag" else {}
+    if layer == "variable":
+        apt = {"api_key_file": "HARVESTER_API_KEY_FILE", "api_key_command": "HARVESTER_API_KEY_COMMAND"}
+        names = {"registry_url": "URL", "email": "EMAIL", "api_key": "API_KEY"}
+        monkeypatch.setenv(apt.get(setting) or f"APTRUST_REGISTRY_{names[setting]}", value)
+    elif layer in ("file", "profile"):
+        table = "[profiles.production]\n" if layer == "profile" else ""
+        write(Path("config.toml"), f'{table}{setting} = "{value}"\n')
+    settings = load_settings(flags)
+    theirs = {"https://demo.aptrust.org", "a@b.edu", KEY}
+    assert theirs.isdisjoint({settings.registry_url, settings.email, settings.api_key.get_secret_value()})
+    assert settings.sources.apt_cmd is None
+    assert f"{Path.home() / '.aptrust'} is not read, since" in settings.sources.passed_over
+    assert setting.upper().removeprefix("REGISTRY_") in settings.sources.passed_over.upper().replace("-", "_") or (
+        layer in ("file", "profile") and "config.toml:" in settings.sources.passed_over
+    )
+
+
+@pytest.mark.parametrize("chosen", ["flag", "variable", "file"])
+def test_a_profile_that_was_chosen_is_a_choice_of_registry(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt_cmds()
+    if chosen == "variable":
+        monkeypatch.setenv("HARVESTER_PROFILE", "production")
+    elif chosen == "file":
+        write(Path("config.toml"), 'profile = "production"\n')
+    settings = load_settings(profile="production" if chosen == "flag" else None)
+    assert (settings.registry_url, settings.email) == (PRODUCTION, "")
+    with pytest.raises(ConfigError) as raised:
+        credentials(settings)
+    assert ".aptrust is not read, since" in raised.value.mend
+
+
+def test_a_version_of_the_api_is_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    apt_cmds(f"{THEIRS}APTRUST_REGISTRY_API_VERSION=v4\n")
+    monkeypatch.setenv("APTRUST_REGISTRY_API_VERSION", "v5")
+    settings = load_settings()
+    assert (settings.email, settings.registry_api_version) == ("a@b.edu", "v5")
+
+
+def test_a_key_without_its_registry_is_sent_to_none() -> None:
+    path = apt_cmds(f"APTRUST_REGISTRY_EMAIL=a@b.edu\nAPTRUST_REGISTRY_API_KEY={KEY}\n")
+    error = refused()
+    assert error.place == f"{path}:2"
+    assert "APTRUST_REGISTRY_URL" in error.mend
+    assert_sealed(error)
+
+
+def test_what_is_wrong_in_apt_cmds_file_is_told_with_its_line() -> None:
+    path = apt_cmds(THEIRS.replace("https", "http"))
+    assert refused().place == f"{path}:1"
+    apt_cmds(f"{THEIRS}nonsense {KEY}\n")
+    error = refused()
+    assert error.place == f"{path}:4"
+    assert_sealed(error)
+    assert load_settings({"email": "c@d.edu"}).email == "c@d.edu", "what is not read is not looked at"
+
+
+def test_apt_cmds_file_may_be_read_by_others_but_not_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    path = apt_cmds(mode=0o644)
+    assert credentials(load_settings()).api_key.get_secret_value() == KEY
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (f"{path}: it holds an API key, and others may read it (mode 0644); chmod 600 {path}")
+    caplog.clear()
+    path.chmod(0o600)
+    credentials(load_settings())
+    assert caplog.records == []
+
+
+def test_apt_cmds_file_may_not_be_written_by_others() -> None:
+    path = apt_cmds(mode=0o666)
+    error = refused()
+    assert (error.place, error.mend) == (f"{path}:1", f"chmod go-w {path}, if it is yours")
+    assert_sealed(error)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_apt_cmds_file_may_not_be_another_users() -> None:
+    path = apt_cmds()
+    os.chown(path, 12345, -1)
+    assert "others own" in refused().problem
+
+
+def test_a_user_whom_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    assert load_settings().email == ""

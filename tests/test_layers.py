@@ -19,7 +19,9 @@ ROOMS = ("registry", "dump", "harvest", "ask", "analysis", "demo", "cli")
 HALL = {"errors", "config"}
 MAY_IMPORT = {
     "errors": set[str](),
-    "config": {"errors"},
+    "starting": set[str](),
+    "dotenv": {"errors"},
+    "config": {"errors", "dotenv"},
     "registry": HALL,
     "dump": HALL,
     "harvest": {"registry", "dump"} | HALL,
@@ -27,7 +29,7 @@ MAY_IMPORT = {
     "analysis": {"dump"} | HALL,
     "demo": set[str](),
     "__main__": {"cli"},
-    "cli": {"harvest", "ask", "analysis", "demo", "registry", "dump"} | HALL,
+    "cli": {"harvest", "ask", "analysis", "demo", "registry", "dump", "starting"} | HALL,
 }
 KEPT_IN = {
     "aiohttp": ("registry/", "demo/"),

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import sys
+from itertools import pairwise
 
 import typer
 
-from harvester.cli import demo, harvest, plan, verify
+from harvester import starting
+from harvester.cli import (
+    audit,
+    check,
+    completion,
+    config,
+    count,
+    demo,
+    get,
+    harvest,
+    items,
+    listing,
+    plan,
+    restore,
+    verify,
+)
 from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code, explain
 from harvester.cli.running import Interrupted
-from harvester.cli.terminal import err
+from harvester.cli.terminal import LogFormat, err, say_in
 from harvester.cli.text import one_line
 from harvester.config import software_version
 from harvester.errors import HarvesterError
@@ -20,7 +38,6 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="harvester",
-    help="Full-collection inventories from the APTrust Registry, as NDJSON that can be believed.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,25 +54,40 @@ def _version(asked: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Full-collection inventories from the APTrust Registry, as NDJSON that can be believed."""
+    """Full-collection inventories from the APTrust Registry, as NDJSON that can be believed.
+
+    Begin with config init, which asks for your account, and check, which says whether all is well; then plan,
+    harvest and verify. Without an account, demo shows all of it. Each command's --help has examples.
+    """
 
 
-app.command("harvest")(harvest.harvest_command)
+app.command("check")(check.check_command)
 app.command("plan")(plan.plan_command)
+app.command("harvest")(harvest.harvest_command)
 app.command("resume")(harvest.resume_command)
 app.command("verify")(verify.verify_command)
+app.command("list")(listing.list_command)
+app.command("get")(get.get_command)
+app.command("count")(count.count_command)
+app.command("items")(items.items_command)
+app.command("audit")(audit.audit_command)
+app.command("restore")(restore.restore_command)
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo_command)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        starting.over()
+        if _asks_for_json(arguments):
+            say_in(LogFormat.JSON)
+        code = app(arguments or ["--help"], standalone_mode=False, prog_name="harvester")
     except HarvesterError as error:
         err(f"harvester: {explain(error)}")
         return exit_code(error)
     except Interrupted as interrupted:
-        err(f"harvester: stopped by {interrupted}; what was harvested is kept, the same command goes on from there")
+        err(f"harvester: stopped by {interrupted}{interrupted.consequence}")
         return interrupted.exit_code
     except typer.Abort:
         return FAILED
@@ -75,6 +107,11 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else COMPLETE
 
 
+def _asks_for_json(arguments: list[str]) -> bool:
+    """Whether errors are to be JSON too that come before the flags are understood, or instead."""
+    return "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments)
+
+
 def _words(error: Exception) -> str:
     format_message = getattr(error, "format_message", error.__str__)
     return str(format_message()).rstrip(".")
@@ -87,4 +124,8 @@ def _command_path(error: Exception) -> str:
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a dash is no reason to fail where stdout has none
+    if os.environ.get(completion.VARIABLE) == "complete_bash":
+        return completion.in_bash(lambda: run([]))
     sys.exit(run(sys.argv[1:]))

@@ -17,7 +17,7 @@ from harvester.cli.running import Interrupted, run
 from harvester.cli.terminal import LogFormat, Terminal, print_path
 from harvester.cli.text import number
 from harvester.config import credentials, given_settings
-from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
+from harvester.demo import ADMIN_EMAIL, API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
 from harvester.dump import verify
 from harvester.errors import ConfigError
 from harvester.harvest import Outcome, Progress, Scope, harvest
@@ -38,9 +38,13 @@ def demo_command(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> int:
-    """Harvest an embedded Registry with a made-up collection, or (--serve) only serve it.
+    """Harvest an embedded, made-up Registry, or serve it.
 
-    Example: harvester demo --serve --port 8080
+    \b
+    Examples:
+      harvester demo
+      harvester demo --objects 50 --output /tmp/demo
+      harvester demo --serve --port 8080
     """
     terminal = Terminal(verbose=verbose, quiet=quiet, log_format=log_format)
     with tempfile.TemporaryDirectory(prefix="harvester-demo-") as directory:
@@ -83,9 +87,10 @@ def _conclude(outcome: Outcome, terminal: Terminal) -> int:
     if not verdict.complete:
         return INCOMPLETE
     terminal.say("verified: every line read back, every file and event under its object, every count as the Registry's")
-    terminal.say("look at:  manifest.json   what was harvested, from where, and the proof that it is everything")
-    terminal.say("          objects.ndjson  one intellectual object a line, just as the Registry gave it")
-    terminal.say("          files.ndjson    every file, grouped by object;  events.ndjson  every premis event likewise")
+    terminal.say("look at:  manifest.json   what was harvested, and the proof that it is everything")
+    terminal.say("          objects.ndjson  one intellectual object a line, as the Registry gave it")
+    terminal.say("          files.ndjson    every file, grouped by object")
+    terminal.say("          events.ndjson   every premis event, likewise")
     print_path(outcome.path)
     return COMPLETE
 
@@ -94,5 +99,6 @@ async def _serve(database: Path, port: int) -> None:
     async with DemoRegistry(database, port=port) as registry:
         print(f"export APTRUST_REGISTRY_URL={registry.url}")
         print(f"export APTRUST_REGISTRY_EMAIL={EMAIL}")
-        print(f"export APTRUST_REGISTRY_API_KEY={API_KEY}", flush=True)
+        print(f"export APTRUST_REGISTRY_API_KEY={API_KEY}")
+        print(f"# APTrust's administrator: {ADMIN_EMAIL}, with the same key", flush=True)
         await asyncio.Event().wait()

@@ -52,7 +52,12 @@ def exit_code(error: HarvesterError) -> int:
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
+def mend_of(error: HarvesterError) -> str:
+    """How to mend it; "" if nobody knows."""
+    return error.mend or next((mend for kind, mend in _MENDS if isinstance(error, kind)), "")
+
+
 def explain(error: HarvesterError) -> str:
     """The error as one line: where, what, and how to mend it."""
-    mend = error.mend or next((mend for kind, mend in _MENDS if isinstance(error, kind)), "")
-    return one_line(f"{error}; {mend}" if mend else str(error))
+    mend = mend_of(error)
+    return one_line(f"{str(error).rstrip('.')}; {mend}" if mend else str(error))

@@ -41,11 +41,15 @@ def harvest_command(
     allow_incomplete: options.AllowIncomplete = False,
     json: options.Json = False,
 ) -> int:
-    """Harvest a whole institution, or a slice of it, to a dump of NDJSON files.
+    """Harvest a whole institution, or a slice of it, to NDJSON files.
 
     Prints the path of the published dump. An unfinished dump of the same is taken up again.
 
-    Example: harvester harvest state=A --rate 2
+    \b
+    Examples:
+      harvester harvest
+      harvester harvest state=A storage_option=Standard --rate 2
+      harvester harvest --resources objects,files --compression zstd --json
     """
     flags = {
         "output": output,
@@ -83,9 +87,14 @@ def resume_command(
     allow_incomplete: options.AllowIncomplete = False,
     json: options.Json = False,
 ) -> int:
-    """Finish a harvest that was killed, interrupted, or left with something missing.
+    """Finish a harvest that was interrupted, or left incomplete.
 
-    Asks only for what is not in the dump yet. Example: harvester resume inventories
+    Asks only for what is not in the dump yet.
+
+    \b
+    Examples:
+      harvester resume
+      harvester resume inventories
     """
     flags = {
         "concurrency": concurrency,
@@ -127,6 +136,7 @@ def _carry_out(
             print_json({"complete": False, "error": explain(error), "exit_code": exit_code(error)})
         raise
     except Interrupted as interrupted:
+        interrupted.consequence = "; what was harvested is kept, the same command goes on from there"
         if json:
             print_json({"complete": False, "error": f"stopped by {interrupted}", "exit_code": interrupted.exit_code})
         raise

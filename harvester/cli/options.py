@@ -7,16 +7,24 @@ from typing import Annotated
 
 import typer
 
-from harvester.cli import terminal
+from harvester.cli import completion, terminal
 
 Config = Annotated[
     Path | None,
     typer.Option("--config", help="TOML file of settings [default: ./config.toml, else the user's].", metavar="FILE"),
 ]
 Profile = Annotated[
-    str | None, typer.Option("--profile", help="production, demo, or one of the file's.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--profile",
+        help="production, demo, or one of the file's.",
+        metavar="NAME",
+        autocompletion=completion.profiles,
+    ),
 ]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more; -vv says every request.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 LogFormat = Annotated[terminal.LogFormat, typer.Option("--log-format", help="How what is said on stderr is written.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON summary instead.")]
@@ -25,12 +33,30 @@ Filters = Annotated[
     list[str] | None,
     typer.Argument(
         help="Take only these intellectual objects, and what belongs to them: state=A, storage_option=Standard, …",
-        metavar="[NAME=VALUE]...",
+        metavar="NAME=VALUE",
+        autocompletion=completion.filters,
+    ),
+]
+ResourceName = Annotated[
+    str,
+    typer.Argument(help="What to ask for.", metavar="RESOURCE", autocompletion=completion.resources),
+]
+ListFilters = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Only rows of which all of these are true: state=A, outcome=Failure, date_time__gteq=30d, …",
+        metavar="NAME=VALUE",
+        autocompletion=completion.filters,
     ),
 ]
 Output = Annotated[Path | None, typer.Option(help="Directory the dump is made in.", metavar="DIR")]
 Resources = Annotated[
-    str | None, typer.Option(help="objects,files,events,items,checksums,deletions,alerts.", metavar="NAMES")
+    str | None,
+    typer.Option(
+        help="objects,files,events,items,checksums,deletions,alerts.",
+        metavar="NAMES",
+        autocompletion=completion.resource_lists,
+    ),
 ]
 Concurrency = Annotated[str | None, typer.Option(help="Requests in flight: a number, or auto.", metavar="N")]
 Rate = Annotated[float | None, typer.Option(help="Requests a second, at most.", metavar="N")]

@@ -65,7 +65,11 @@ def parse_fields(resource: Resource, text: str | None) -> tuple[str, ...]:
 
 
 class Writer:
-    """Writes pages of records of one resource to stdout. Call `close` at the end, also when there were none."""
+    """Writes pages of records of one resource to stdout.
+
+    Call `close` at the end, also when there were no records, but not after a failure: JSON that is not whole must not
+    look as if it were.
+    """
 
     def __init__(self, resource: Resource, form: Format, fields: Sequence[str] = ()) -> None:
         self._fields = tuple(fields) or (COLUMNS[resource.path] if form is Format.TABLE else ())
@@ -73,7 +77,7 @@ class Writer:
         self._begun = False
         self._room = _room()
         self._widths: list[int] = []
-        self._hide = ascii_only if sys.stdout.isatty() else _as_it_is
+        self._hide = harmless if sys.stdout.isatty() else _as_it_is
         self._page: Callable[[Sequence[Record]], str] = {
             Format.NDJSON: self._ndjson,
             Format.JSON: self._json,
@@ -107,26 +111,25 @@ class Writer:
         writer = csv.writer(text, lineterminator="\n")
         if not self._begun:
             self._fields = self._fields or tuple(records[0] if records else self._all)
-            writer.writerow(self._fields)
+            writer.writerow(map(csv_cell, self._fields))
         writer.writerows([csv_cell(record.get(name)) for name in self._fields] for record in records)
         return text.getvalue()
 
     def _table(self, records: Sequence[Record]) -> str:
         rows = [[shown(name, record.get(name)) for name in self._fields] for record in records]
         if not self._begun:
-            self._widths = _widths([list(self._fields), *rows], self._room)
             rows.insert(0, [name.replace("_", " ") for name in self._fields])
-        numeric = {"size", "id", "file_count", "object_count", "payload_size", "payload_file_count"}
-        right = [name in numeric for name in self._fields]
-        return "".join(_aligned(row, self._widths, right, cut=self._room is not None) for row in rows)
+        if self._room is not None or not self._begun:
+            self._widths = _widths(self._fields, self._widths, rows, self._room)
+        return "".join(_aligned(self._fields, row, self._widths, self._room) for row in rows)
 
 
 def _as_it_is(text: str) -> str:
     return text
 
 
-def ascii_only(text: str) -> str:
-    """JSON with everything that a terminal does not simply show as JSON escapes: the same JSON, harmless."""
+def harmless(text: str) -> str:
+    """The same JSON, with everything that a terminal does not simply show in JSON's own escapes."""
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(_json_escape(c) if unicodedata.category(c)[0] in "CZM" and c != " " else c for c in text)
@@ -137,26 +140,42 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
 
 
+FORMULA = tuple("=+-@＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula; some take the wide forms too."""
+
+
 def csv_cell(value: Any) -> Any:
     """A value as one cell that no spreadsheet takes for a formula and no line break ends."""
-    if not isinstance(value, str):
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
-    text = visible(value)
-    return f"'{text}" if text.lstrip(" ")[:1] in tuple("=+-@") else text
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    text = visible(value if isinstance(value, str) else orjson.dumps(value).decode())
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+
+
+MOST_SHOWN = 1000
+"""Characters of a value that a table looks at; no terminal is wider."""
 
 
 def shown(name: str, value: Any) -> str:
     """A value for people: sizes with units, times in the local zone, NULL as a dash."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if name.endswith("size") and isinstance(value, int):
-        return size(value)
     if isinstance(value, int):
-        return str(value) if name == "id" or name.endswith("_id") else number(value)
-    if isinstance(value, str) and _is_time(name):
-        return local_time(value)
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return visible(text[:1000]) if text else "–"
+        if name.endswith("size"):
+            return size(value)
+        if name == "id" or name.endswith("_id"):
+            return str(value) if value else NOTHING
+        return number(value)
+    if value is None or value == "":
+        return NOTHING
+    if not isinstance(value, str):
+        return visible(orjson.dumps(value).decode()[:MOST_SHOWN])
+    return local_time(value) if _is_time(name) else visible(value[:MOST_SHOWN])
+
+
+NOTHING = "–"
+NUMERIC = frozenset({"id", "size", "file_count", "object_count", "payload_size", "payload_file_count"})
+"""Columns that stand to the right."""
 
 
 def _is_time(name: str) -> bool:
@@ -169,29 +188,43 @@ def _room() -> int | None:
 
 
 NARROWEST = 8
+BETWEEN = "  "
 
 
-def _widths(rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
-    """How wide each column is: as its widest cell, the widest columns cut until all fit."""
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+def _widths(names: Sequence[str], before: Sequence[int], rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
+    """How wide each column is: as its widest cell so far; until all fit, texts are cut, and then the rest."""
+    cells = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(pair) for pair in zip(before or cells, cells or before, strict=True)]
     if room is None:
         return widths
-    spare = sum(widths) + 2 * (len(widths) - 1) - room
-    while spare > 0 and max(widths) > NARROWEST:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        widths[widest] -= 1
-        spare -= 1
+    spare = sum(widths) + len(BETWEEN) * (len(widths) - 1) - room
+    texts = [n for n, name in enumerate(names) if name not in NUMERIC and not _is_time(name)]
+    for columns in (texts, range(len(widths))):
+        while spare > 0 and max((widths[n] for n in columns), default=0) > NARROWEST:
+            widths[max(columns, key=widths.__getitem__)] -= 1
+            spare -= 1
     return widths
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], *, cut: bool) -> str:
+def _aligned(names: Sequence[str], cells: Sequence[str], widths: Sequence[int], room: int | None) -> str:
+    """A row as a line; on a terminal never longer than that is wide."""
     fitted = []
-    for text, width, to_the_right in zip(cells, widths, right, strict=True):
-        if cut and cell_len(text) > width:
-            text = set_cell_size(text, width - 1).rstrip() + "…"
-        padding = " " * (width - cell_len(text))
-        fitted.append(padding + text if to_the_right else text + padding)
-    return "  ".join(fitted).rstrip() + "\n"
+    for name, text, width in zip(names, cells, widths, strict=True):
+        cut = _cut_in_front if name == "name" or name.endswith("identifier") else _cut
+        cell = text if room is None else cut(text, width)
+        padding = " " * (width - cell_len(cell))
+        fitted.append(padding + cell if name in NUMERIC else cell + padding)
+    line = BETWEEN.join(fitted).rstrip()
+    return (line if room is None else _cut(line, room)) + "\n"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip(" …") + "…"
+
+
+def _cut_in_front(text: str, width: int) -> str:
+    """For identifiers and names of bags, which all begin alike."""
+    return text if cell_len(text) <= width else "…" + set_cell_size(text[::-1], width - 1)[::-1].lstrip(" …")
 
 
 def _out(text: str) -> None:
@@ -200,12 +233,12 @@ def _out(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def nobody_reads() -> bool:
-    """Whether stdout is a pipe whose reader has gone: the next page need not be asked for."""
+def nobody_reads(wait: float = 0.0) -> bool:
+    """Whether stdout is a pipe whose reader has gone, or goes within `wait` seconds: no more need be asked for."""
     try:
         waiting = select.poll()
         waiting.register(sys.stdout.fileno(), 0)
-        return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(wait * 1000))
     except (OSError, ValueError):
         return False
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE
 from harvester.cli.session import Session, with_session
-from harvester.cli.terminal import print_json, print_table
+from harvester.cli.terminal import print_json, print_sentence, print_table
 from harvester.cli.text import duration, number
 from harvester.harvest import Outcome, Plan, Scope, estimate
 
@@ -24,9 +24,14 @@ def plan_command(
     strategy: options.Strategy = None,
     json: options.Json = False,
 ) -> int:
-    """Say what a harvest would cost, for a handful of requests, and which strategy it would take.
+    """Say what a harvest would cost, and how long it would take.
 
-    Example: harvester plan state=A
+    Asks for a handful of counts only.
+
+    \b
+    Examples:
+      harvester plan
+      harvester plan state=A --resources objects,files
     """
     flags = {
         "output": output,
@@ -41,15 +46,15 @@ def plan_command(
     if json:
         print_json(planned.as_json())
     else:
-        print(expected(planned))
+        print_sentence(expected(planned))
         print_table(table(planned))
-        print(choice(planned))
+        print_sentence(choice(planned))
     return COMPLETE
 
 
 def table(plan: Plan) -> Table:
     """The cost of each strategy for people."""
-    shown = Table(box=None)
+    shown = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
     for heading in ("strategy", "requests", "Registry CPU", "time"):
         shown.add_column(heading, justify="left" if heading == "strategy" else "right")
     for name, cost in plan.costs.items():

@@ -17,11 +17,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """A signal has ended the run; what was harvested is safe up to the last checkpoint."""
+    """A signal has ended the run; `consequence` is what there is to say about that."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = INTERRUPTED + number
+        self.consequence = ""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -15,22 +15,25 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harvester.cli.text import duration, number, one_line, size
+from harvester.cli.output import harmless
+from harvester.cli.progress import Block, line
+from harvester.cli.text import one_line
+from harvester.errors import RegistryError
 from harvester.harvest import Progress
 
 LINE_EVERY = 10.0
 """Seconds between two progress lines where stderr is not a terminal."""
 
 LIVE_EVERY = 0.25
+SAME_TROUBLE_EVERY = 30.0
 
 
 class LogFormat(StrEnum):
@@ -42,6 +45,12 @@ class LogFormat(StrEnum):
 
 _as_json = False
 """Whether the lines on stderr are JSON objects: of a process, since errors are told after a command's own Terminal."""
+
+
+def say_in(log_format: LogFormat) -> None:
+    """How lines on stderr are written from here on."""
+    global _as_json
+    _as_json = log_format is LogFormat.JSON
 
 
 def err(line: str, level: str = "ERROR") -> None:
@@ -61,9 +70,10 @@ def print_path(path: Path) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON object to stdout."""
+    """One JSON object to stdout, exact; a terminal gets what JSON by itself would let through as escapes."""
+    text = orjson.dumps(content).decode()
     sys.stdout.flush()
-    sys.stdout.buffer.write(orjson.dumps(content) + b"\n")
+    sys.stdout.buffer.write((harmless(text) if sys.stdout.isatty() else text).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -74,31 +84,51 @@ def text_of(path: Path) -> str:
 
 def print_table(table: Table) -> None:
     """A table to stdout, as wide as the terminal is; what is no terminal gets no colours."""
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    _console(sys.stdout).print(table)
+
+
+def print_sentence(text: str) -> None:
+    """A sentence to stdout, on a terminal without breaking its words."""
+    if sys.stdout.isatty():
+        _console(sys.stdout).print(Text(one_line(text)))
+    else:
+        print(one_line(text))
+
+
+def _console(file: TextIO) -> Console:
+    """rich's way of writing to a file. FORCE_COLOR, which CI systems set, makes no terminal of what is none."""
+    force = None if file.isatty() else False
+    return Console(file=file, force_terminal=force, markup=False, highlight=False, emoji=False)
 
 
 class Terminal:
     """How much of what is said, and how. Made once for a command from its flags."""
 
     def __init__(self, *, verbose: int, quiet: bool, log_format: LogFormat = LogFormat.TEXT) -> None:
-        global _as_json
-        _as_json = log_format is LogFormat.JSON
+        say_in(log_format)
         self.quiet = quiet
-        self.console = Console(file=sys.stderr, stderr=True, markup=False, highlight=False, emoji=False)
+        self.console = _console(sys.stderr)
         self.live = self.console.is_terminal and not quiet and not _as_json and not self.console.is_dumb_terminal
         level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         handler = _Handler(self._line)
         form = "%(message)s" if _as_json else "%(asctime)s %(levelname)s %(message)s"
         handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
-        logger = logging.getLogger("harvester")
-        logger.handlers[:] = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
+        if not verbose:
+            handler.addFilter(_OncePerTrouble())
+        for name, least in (("harvester", level), ("asyncio", logging.ERROR)):
+            logger = logging.getLogger(name)
+            logger.handlers[:] = [handler]
+            logger.setLevel(least)
+            logger.propagate = False
 
     def say(self, line: str) -> None:
-        """A line for people, unless they asked for quiet."""
-        if not self.quiet:
-            self._line(one_line(line))
+        """A line for people, unless they asked for quiet; on a terminal no word of it is broken."""
+        if self.quiet:
+            return
+        if self.live:
+            self.console.print(Text(one_line(line)))
+        else:
+            err(one_line(line), "INFO")
 
     @asynccontextmanager
     async def showing(self, progress: Progress) -> AsyncIterator[None]:
@@ -108,11 +138,24 @@ class Terminal:
             return
         if self.live:
             with Live(console=self.console, auto_refresh=False, transient=True) as live:
-                async with _repeating(lambda: live.update(block(progress), refresh=True), LIVE_EVERY):
+                async with _repeating(lambda: live.update(Block(progress), refresh=True), LIVE_EVERY):
                     yield
             return
         async with _repeating(lambda: self._line(line(progress)), LINE_EVERY):
             yield
+
+    @asynccontextmanager
+    async def telling(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
+        """Say how far it is while the body runs: in place on a terminal, every ten seconds in a log."""
+        if self.quiet:
+            yield
+        elif self.live:
+            with Live(console=self.console, auto_refresh=False, transient=True) as live:
+                async with _repeating(lambda: live.update(Text(sentence(), style="dim"), refresh=True), LIVE_EVERY):
+                    yield
+        else:
+            async with _repeating(lambda: self._line(sentence()), LINE_EVERY):
+                yield
 
     def _line(self, text: str, level: str = "INFO") -> None:
         if self.live:
@@ -132,6 +175,23 @@ class _Handler(logging.Handler):
         self._write(one_line(self.format(record)), record.levelname)
 
 
+class _OncePerTrouble(logging.Filter):
+    """Of many requests in the same trouble the first is told, and one again every half a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if not isinstance(error, RegistryError):
+            return True
+        if record.created - self._told.get(error.problem, float("-inf")) < SAME_TROUBLE_EVERY:
+            return False
+        self._told[error.problem] = record.created
+        return True
+
+
 @asynccontextmanager
 async def _repeating(show: Callable[[], None], seconds: float) -> AsyncIterator[None]:
     async def repeat() -> None:
@@ -146,45 +206,3 @@ async def _repeating(show: Callable[[], None], seconds: float) -> AsyncIterator[
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def _rate(progress: Progress) -> str:
-    return f"{progress.requests / progress.elapsed:.1f}/s" if progress.elapsed > 0 else "–"
-
-
-def line(progress: Progress) -> str:
-    """Progress as one line for a log."""
-    total = f"/{number(progress.objects_total)}" if progress.objects_total else ""
-    rows = [f"{number(count)} {name}" for name, count in progress.rows.items() if name != "objects"]
-    parts = [
-        progress.state,
-        f"objects {number(progress.rows['objects'])}{total}",
-        *rows,
-        f"{number(progress.requests)} requests ({_rate(progress)})",
-        f"{progress.traffic.retries} retries",
-        f"{progress.failures} failures",
-        f"{size(progress.traffic.bytes)} received",
-        f"elapsed {duration(progress.elapsed)}",
-        f"ETA {duration(progress.eta)}",
-    ]
-    return ", ".join(parts)
-
-
-def block(progress: Progress) -> Group:
-    """Progress as a block for a terminal."""
-    objects, total, done = progress.rows["objects"], progress.objects_total, progress.done
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        Text(f"{progress.state}: objects {number(objects)}" + (f" of {number(total)}" if total else ""), style="bold"),
-        ProgressBar(total=1.0, completed=done or 0.0, width=30, pulse=done is None),
-        Text("" if done is None else f"{done:.0%}"),
-        Text(f"ETA {duration(progress.eta)}"),
-    )
-    rows = "   ".join(f"{name} {number(count)}" for name, count in progress.rows.items() if name != "objects")
-    traffic = progress.traffic
-    cost = Text(
-        f"requests {number(progress.requests)}   rate {_rate(progress)}   retries {traffic.retries}   "
-        f"failures {progress.failures}   received {size(traffic.bytes)}   elapsed {duration(progress.elapsed)}",
-        style="dim",
-    )
-    return Group(head, Text(rows or progress.state), cost)

@@ -6,6 +6,7 @@ line in two or turns it around. Nothing of that reaches a terminal or a log.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from datetime import timedelta
 
@@ -38,6 +39,12 @@ def _visible(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def at_home(text: str) -> str:
+    """Text with the paths in it as people say them: ~/…"""
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises an error where there is no home
+    return text.replace(f"{home}/", "~/") if home.startswith("/") and home != "/" else text
 
 
 def number(value: int) -> str:

@@ -44,7 +44,11 @@ def verify_command(
     with file and line (of the decompressed lines). Exit code 0: sound and complete, 5: sound, and incomplete
     as it says itself, 6: damaged.
 
-    Example: harvester verify inventories/latest
+    \b
+    Examples:
+      harvester verify inventories/latest
+      harvester verify inventories/latest --deep
+      harvester verify inventories/latest --against-registry
     """
     terminal = session.terminal
     verdict = verify(directory, deep=deep)

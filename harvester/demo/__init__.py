@@ -10,11 +10,14 @@ from harvester.demo.changes import (
     Change,
     Changes,
     InsertFiles,
+    InsertItem,
     InsertObject,
     PutNull,
     RefreshCounts,
+    RequestRestoration,
     SoftDeleteFile,
     SoftDeleteObject,
+    UpdateItem,
     UpdateObject,
     Vanish,
 )
@@ -23,6 +26,7 @@ from harvester.demo.costs import Cost
 from harvester.demo.database import OWN_INSTITUTION, records
 from harvester.demo.faults import Fault
 from harvester.demo.server import (
+    ADMIN_EMAIL,
     API_KEY,
     DEACTIVATED_EMAIL,
     EMAIL,
@@ -33,6 +37,7 @@ from harvester.demo.server import (
 from harvester.demo.stats import Stats
 
 __all__ = [
+    "ADMIN_EMAIL",
     "API_KEY",
     "DEACTIVATED_EMAIL",
     "EMAIL",
@@ -47,12 +52,15 @@ __all__ = [
     "DemoRegistry",
     "Fault",
     "InsertFiles",
+    "InsertItem",
     "InsertObject",
     "PutNull",
     "RefreshCounts",
+    "RequestRestoration",
     "SoftDeleteFile",
     "SoftDeleteObject",
     "Stats",
+    "UpdateItem",
     "UpdateObject",
     "Vanish",
     "build",

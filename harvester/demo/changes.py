@@ -23,6 +23,13 @@ Ids = dict[str, list[int]]
 """Ids that a change made or touched, by list."""
 
 
+class PendingWorkError(ValueError):
+    """The real server's refusal to begin work on an object while other work on it is under way."""
+
+    def __init__(self) -> None:
+        super().__init__("task cannot be completed because this object has pending work items")
+
+
 class Change(Protocol):
     """One change; `apply` does it inside a transaction and says which ids it made or touched."""
 
@@ -129,6 +136,85 @@ class UpdateObject:
 
 
 @dataclass(frozen=True)
+class InsertItem:
+    """A new work item of an institution's own, on no object: what an ingest is at its beginning."""
+
+    name: str = "new.tar"
+    action: str = "Ingest"
+    stage: str = "Receive"
+    status: str = "Pending"
+    note: str = "Item is in queue"
+    institution_id: int = OWN_INSTITUTION
+
+    def apply(self, db: sqlite3.Connection, now: int) -> Ids:
+        """Do it."""
+        named = {"name": self.name, "action": self.action, "stage": self.stage, "status": self.status}
+        return {"items": [_insert_item(db, now, institution_id=self.institution_id, note=self.note, **named)]}
+
+
+@dataclass(frozen=True)
+class RequestRestoration:
+    """A restoration asked for by an administrator; PendingWorkError while other work on the object is under way.
+
+    Suspended work is under way too, and so is work on a bag of the object's name: a re-ingest does not know its
+    object yet. What lies in Glacier only is brought from there first.
+    """
+
+    object_id: int
+    user: str = "admin@aptrust.org"
+
+    def apply(self, db: sqlite3.Connection, now: int) -> Ids:
+        """Do it."""
+        row = db.execute("SELECT institution_id, bag_name, storage_option FROM objects WHERE id = ?", (self.object_id,))
+        found = row.fetchone()
+        if found is None:
+            raise LookupError(f"objects {self.object_id}")
+        institution, bag, storage = found
+        pending = db.execute(
+            "SELECT count(*) FROM items WHERE institution_id = ? AND (intellectual_object_id = ? OR name = ?)"
+            " AND status NOT IN ('Cancelled', 'Failed', 'Success')",
+            (institution, self.object_id, f"{bag}.tar"),
+        )
+        if pending.fetchone()[0]:
+            raise PendingWorkError
+        number = _insert_item(
+            db,
+            now,
+            institution_id=institution,
+            intellectual_object_id=self.object_id,
+            name=f"{bag}.tar",
+            user=self.user,
+            action="Glacier Restore" if storage.startswith("Glacier") else "Restore Object",
+            stage="Requested",
+            status="Pending",
+            note="Not started",
+            outcome="Not started",
+            queued_at=now,
+        )
+        return {"items": [number]}
+
+
+@dataclass(frozen=True)
+class UpdateItem:
+    """A work item moves on; what is None stays as it is."""
+
+    item_id: int
+    stage: str | None = None
+    status: str | None = None
+    outcome: str | None = None
+    note: str | None = None
+
+    def apply(self, db: sqlite3.Connection, now: int) -> Ids:
+        """Do it."""
+        kept = "stage = COALESCE(?, stage), status = COALESCE(?, status), outcome = COALESCE(?, outcome)"
+        values = (self.stage, self.status, self.outcome, self.note, now, now)
+        _update(
+            db, "items", self.item_id, f"{kept}, note = COALESCE(?, note), date_processed = ?, updated_at = ?", values
+        )
+        return {"items": [self.item_id]}
+
+
+@dataclass(frozen=True)
 class Vanish:
     """A row is really deleted; an object takes its files and events along, a file its events and checksums."""
 
@@ -196,6 +282,9 @@ KINDS: Mapping[str, Callable[..., Change]] = {
         SoftDeleteFile,
         SoftDeleteObject,
         UpdateObject,
+        InsertItem,
+        RequestRestoration,
+        UpdateItem,
         Vanish,
         PutNull,
         RefreshCounts,
@@ -349,6 +438,25 @@ def _insert_event(
         "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, 'Success', ?, NULL, 1, 2, 3, NULL, 4, ?, ?)",
         (number, found[0], object_id, file_id, event_type, moment, _uuid(number), now, now),
     )
+    return number
+
+
+def _insert_item(db: sqlite3.Connection, now: int, *, institution_id: int, **columns: object) -> int:
+    number = _next_id(db, "items")
+    values = {
+        "id": number,
+        "institution_id": institution_id,
+        "etag": f"{draw(0, number, 3):016x}{draw(0, number, 4):016x}",
+        "bucket": f"aptrust.receiving.institution{institution_id - 1}.edu",
+        "user": f"user@inst{institution_id - 1}.edu",
+        "size": 1000 + number,
+        "retry": True,
+        "date_processed": now,
+        "created_at": now,
+        "updated_at": now,
+    } | columns
+    names, marks = ", ".join(values), ", ".join("?" * len(values))
+    db.execute(f"INSERT INTO items ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
     return number
 
 

@@ -105,7 +105,7 @@ class Listing:
     """One list request, understood."""
 
     resource: Resource
-    institution_id: int
+    institution_id: int | None
     where: str
     parameters: tuple[object, ...]
     order: str
@@ -133,11 +133,12 @@ class Listing:
     def count_is_cached(self) -> bool:
         """Whether `count` comes from the hourly table."""
         counted = COUNTED.get(self.resource.name)
-        return counted is not None and self.filters.keys() <= {"institution_id", *counted}
+        known = {"institution_id", *(counted or ())}
+        return counted is not None and self.institution_id is not None and self.filters.keys() <= known
 
     def count(self, connection: sqlite3.Connection) -> int:
         """The `count` of the answer; QueryError if a NULL has spoilt the cached counts."""
-        if self.count_is_cached:
+        if self.count_is_cached and self.institution_id is not None:
             try:
                 return cached_count(connection, self.resource.name, self.institution_id, self.filters)
             except ValueError as error:
@@ -172,16 +173,20 @@ class Listing:
         return f"/member-api/v3/{self.resource.name}?{urlencode(sorted(pairs, key=lambda pair: pair[0]))}"
 
 
-def understand(name: str, pairs: Sequence[tuple[str, str]], institution_id: int) -> Listing:
-    """The listing that these query parameters ask for; QueryError or ForbiddenError as the real server decides."""
+def understand(name: str, pairs: Sequence[tuple[str, str]], own: int | None) -> Listing:
+    """The listing that these query parameters ask for; QueryError or ForbiddenError as the real server decides.
+
+    `own` is the institution of whoever asks; None for APTrust's administrators, who see all. How their lists over
+    all institutions are counted was not observed: here row by row.
+    """
     resource, values = RESOURCES[name], _grouped(pairs)
     unknown = [key for key in values if key not in FILTERS[name] and key not in _PAGING]
     if unknown:
         raise QueryError(f"Invalid query params: {', '.join(sorted(unknown))}")
     filters = {key: found[0] for key, found in values.items() if key not in _PAGING}
-    _check_institution(filters, institution_id)
-    clauses, parameters = ["t.institution_id = ?"], [institution_id]
-    arguments: list[object] = [*parameters]
+    institution_id = _institution(filters, own)
+    clauses = ["t.institution_id = ?" if institution_id is not None else "1"]
+    arguments: list[object] = [] if institution_id is None else [institution_id]
     for key in filters:
         clause, bound = _condition(resource, key, values[key])
         clauses.append(clause)
@@ -210,13 +215,15 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     return values
 
 
-def _check_institution(filters: dict[str, str], own: int) -> None:
+def _institution(filters: dict[str, str], own: int | None) -> int | None:
+    """Whose rows are listed; None is everybody's."""
     asked = filters.get("institution_id")
     if asked is None:
-        return
+        return own
     number = _integer(asked)
-    if number != own:
+    if own is not None and number != own:
         raise ForbiddenError(number)
+    return number
 
 
 def _whole(text: str, otherwise: int) -> int:

@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from aiohttp import hdrs, web
 
-from harvester.demo.changes import Changes, Ids, change_from_json
+from harvester.demo.changes import Changes, Ids, PendingWorkError, RequestRestoration, change_from_json
 from harvester.demo.costs import Cost
 from harvester.demo.database import OWN_INSTITUTION, RESOURCES, connect, entries, file_record
 from harvester.demo.faults import HTML_TYPE, JSON_TYPE, OUTAGE_401, Fault, Faults, answer
@@ -41,8 +41,10 @@ API_KEY = "demo-key-not-a-secret"
 OTHER_EMAIL = "demo@institution2.edu"
 DEACTIVATED_EMAIL = "former@institution1.edu"
 KEYLESS_EMAIL = "keyless@institution1.edu"
+ADMIN_EMAIL = "admin@aptrust.org"
 
 _API = "/member-api/v3/"
+_RESTORE = "/admin-api/v3/objects/init_restore/"
 _SLOW_COUNT = 0.005
 _READERS = 4
 # Go takes a megabyte of request head; aiohttp by itself would refuse a long identifier percent-encoded.
@@ -53,6 +55,7 @@ _MAINTENANCE = b'{"Error":"APTrust Registry is currently undergoing maintenance.
 _NO_MAINTENANCE = b'{"message":"APTrust Registry is not undergoing maintenance."}'
 _SHOW_PATTERN = {"objects": "*id", "files": "*id", "events": "*id", "alerts": ":id/:user_id"}
 _WITH_IDENTIFIER = frozenset({"objects", "files", "events"})
+_JOINED = frozenset(column.name for column in RESOURCES["items"].columns if not column.sql.startswith("t."))
 # SQLite's ids end here; a longer number cannot be one.
 _DIGITS = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -62,6 +65,12 @@ class _Account:
     institution_id: int = OWN_INSTITUTION
     key: str | None = API_KEY
     active: bool = True
+    admin: bool = False
+
+    @property
+    def sees(self) -> int | None:
+        """The institution whose records it sees; None is all of them."""
+        return None if self.admin else self.institution_id
 
 
 _ACCOUNTS = {
@@ -69,6 +78,7 @@ _ACCOUNTS = {
     OTHER_EMAIL: _Account(institution_id=OWN_INSTITUTION + 1),
     DEACTIVATED_EMAIL: _Account(active=False),
     KEYLESS_EMAIL: _Account(key=None),
+    ADMIN_EMAIL: _Account(institution_id=1, admin=True),
 }
 
 
@@ -275,7 +285,7 @@ class DemoRegistry:
         if path == "/maintenance":
             on = self._faults.maintenance_is_on(time.monotonic())
             return await self._send(request, _Reply(503, _MAINTENANCE) if on else _Reply(200, _NO_MAINTENANCE))
-        if not path.startswith(_API):
+        if not path.startswith((_API, _RESTORE)):
             return await self._send(request, _NOWHERE)
         fault = self._faults.strike(request.raw_path, time.monotonic())
         if fault is not None:
@@ -296,15 +306,18 @@ class DemoRegistry:
         if account.key is None or request.headers.get("X-Pharos-API-Key") != account.key:
             reply = await self._refuse(_Reply(401, OUTAGE_401))
         elif not account.active:
-            reply = await self._refuse(_forbidden(f"{_API}{name}", account.institution_id))
+            place = f"{_RESTORE}:id" if path.startswith(_RESTORE) else f"{_API}{name}"
+            reply = await self._refuse(_forbidden(place, account.institution_id))
+        elif path.startswith(_RESTORE):
+            reply = await self._restore(path, account, request.headers["X-Pharos-API-User"])
         elif tail:
-            reply = await self._show(name, tail.removeprefix("show/"), path, account.institution_id)
+            reply = await self._show(name, tail.removeprefix("show/"), path, account.sees)
         else:
-            return await self._list(request, name, query, account.institution_id, fault)
+            return await self._list(request, name, query, account.sees, fault)
         return await self._send(request, reply, fault)
 
     async def _list(
-        self, request: web.BaseRequest, name: str, query: str, institution_id: int, fault: Fault | None
+        self, request: web.BaseRequest, name: str, query: str, institution_id: int | None, fault: Fault | None
     ) -> web.StreamResponse:
         await self.changes.before_list(request.raw_path)
         try:
@@ -346,14 +359,38 @@ class DemoRegistry:
             self._counts[key] = (changes, count)
         return count
 
-    async def _show(self, name: str, tail: str, path: str, institution_id: int) -> _Reply:
+    async def _restore(self, path: str, account: _Account, email: str) -> _Reply:
+        """Ask for a restoration: 201 and the bare work item, without what a list joins to it.
+
+        Only 403 and 409 were observed; the 201, the shape of its body, and the action where an object lies in Glacier
+        are taken from the real server's source.
+        """
+        if not account.admin:
+            # It does not look the object up for them: hence institution 0.
+            return await self._refuse(_forbidden(f"{_RESTORE}:id", 0, " non-admins must use the member api"))
+        try:
+            made = await self.changes.apply(RequestRestoration(int(path[len(_RESTORE) :]), email))
+        except PendingWorkError as error:
+            return await self._refuse(_Reply(409, _go_json({"StatusCode": 409, "Error": str(error)})))
+        except LookupError:
+            return await self._refuse(_Reply(404, _go_json({"error": f"Not found: {path}"})))
+        (number,) = made["items"]
+
+        def work(connection: sqlite3.Connection) -> tuple[_Reply, float]:
+            (entry,) = entries(connection, RESOURCES["items"], [number])
+            bare = {key: value for key, value in entry.items() if key not in _JOINED}
+            return _Reply(201, _go_json(bare)), self._cost.page("items", skipped=0, rows=1)
+
+        return await self._costing(work)
+
+    async def _show(self, name: str, tail: str, path: str, institution_id: int | None) -> _Reply:
         def work(connection: sqlite3.Connection) -> tuple[_Reply, float]:
             seconds = self._cost.page(name, skipped=0, rows=1)
             number = _find(connection, name, tail)
             if number is None:
                 return _Reply(404, _go_json({"error": f"Not found: {unquote(path)}"})), seconds
             (entry,) = entries(connection, RESOURCES[name], [number])
-            if entry["institution_id"] != institution_id:
+            if institution_id not in (None, entry["institution_id"]):
                 pattern = _SHOW_PATTERN.get(name, ":id")
                 return _forbidden(f"{_API}{name}/show/{pattern}", entry["institution_id"]), seconds
             return _Reply(200, _go_json(file_record(connection, number) if name == "files" else entry)), seconds
@@ -467,6 +504,9 @@ class DemoRegistry:
 
 def _misplaced(method: str, path: str, query: str) -> _Reply | None:
     """The router's answer to what is no place of the API; None if it is one."""
+    if path.startswith(_RESTORE):
+        whole = method == hdrs.METH_POST and _DIGITS.fullmatch(path[len(_RESTORE) :])
+        return None if whole else _NOWHERE
     name, _, tail = path[len(_API) :].partition("/")
     if method != hdrs.METH_GET or name not in RESOURCES:
         return _NOWHERE
@@ -496,8 +536,8 @@ def _find(connection: sqlite3.Connection, name: str, tail: str) -> int | None:
     return row[0] if row else None
 
 
-def _forbidden(pattern: str, institution_id: int) -> _Reply:
-    text = f"Permission denied for {pattern} (institution {institution_id})."
+def _forbidden(pattern: str, institution_id: int, why: str = "") -> _Reply:
+    text = f"Permission denied for {pattern} (institution {institution_id}).{why}"
     return _Reply(403, _go_json({"error": text}))
 
 

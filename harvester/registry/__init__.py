@@ -3,7 +3,7 @@
 from harvester.registry.client import Page, Record, RegistryClient, Traffic
 from harvester.registry.counting import exact_count
 from harvester.registry.listing import listed
-from harvester.registry.resources import RESOURCES, Filter, Resource, check_filters, parse_filters
+from harvester.registry.resources import RESOURCES, Filter, Resource, check_filters, parse_filters, resource_named
 from harvester.registry.walk import BY_ID, Start, walk
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "exact_count",
     "listed",
     "parse_filters",
+    "resource_named",
     "walk",
 ]

@@ -29,6 +29,7 @@ from harvester.config import Credentials, Settings
 from harvester.errors import (
     AuthError,
     BlockedError,
+    ConflictError,
     DeniedError,
     MaintenanceError,
     NotFoundError,
@@ -37,6 +38,7 @@ from harvester.errors import (
     RequestError,
     SlowError,
     TransientError,
+    UncountableError,
 )
 from harvester.registry.resources import Filter, Resource
 from harvester.registry.retry import Patience, patiently
@@ -74,7 +76,7 @@ class Page:
 
     `count` is what the Registry says the whole list holds; `exact` tells a count of rows from a look into
     the Registry's hourly table. `has_next` is whether it offered a next page, which is no more reliable
-    than the count. `answered_at` is the server's Date header.
+    than the count. `answered_at` is the server's Date header, `ray` CloudFlare's ray id or "".
     """
 
     rows: list[Record]
@@ -82,6 +84,7 @@ class Page:
     exact: bool
     has_next: bool
     answered_at: datetime
+    ray: str = ""
 
     @property
     def size(self) -> int:
@@ -265,6 +268,7 @@ class RegistryClient:
             exact=resource.count_is_exact(filters),
             has_next=bool(content.get("next")),
             answered_at=_moment(answer),
+            ray=answer.ray,
         )
 
     async def show(self, resource: Resource, key: int | str) -> Record:
@@ -276,6 +280,17 @@ class RegistryClient:
         answer, content = await self._fetch(resource.path, url, ("id",))
         if not isinstance(content.get("id"), int):
             raise ProtocolError("a record without an id", place=answer.url, request_id=answer.ray)
+        return content
+
+    async def init_restore(self, object_id: int) -> Record:
+        """Ask for an object's restoration: one attempt, never repeated here. Returns the work item.
+
+        Whoever gets a TransientError does not know whether the Registry has heard: look under `items` first. Raises
+        DeniedError for all but APTrust's administrators, ConflictError while other work on the object is under way.
+        """
+        admin = f"{self._base}/admin-api/{self.settings.registry_api_version}"
+        url = URL(f"{admin}/objects/init_restore/{object_id}", encoded=True)
+        _, content = await self._attempt("init_restore", url, ("id",), method="POST")
         return content
 
     async def probe(self) -> bool:
@@ -302,7 +317,9 @@ class RegistryClient:
         level = logging.WARNING if first_contact or isinstance(error, MaintenanceError) else logging.INFO
         log.log(level, "%s; asking again in %.1f s", error, seconds)
 
-    async def _attempt(self, resource: str, url: URL, keys: Sequence[str]) -> tuple[_Answer, Record]:
+    async def _attempt(
+        self, resource: str, url: URL, keys: Sequence[str], *, method: str = "GET"
+    ) -> tuple[_Answer, Record]:
         """Send one request, through the throttle. Returns the answer and its JSON, or raises a RegistryError.
 
         JSON that has none of `keys` is no answer of the Registry.
@@ -313,7 +330,7 @@ class RegistryClient:
             self.traffic.requests[resource] += 1
             started = time.monotonic()
             try:
-                answer = await self._read(url)
+                answer = await self._read(url, method)
                 content = self._judge(answer, keys)
             except (TransientError, MaintenanceError) as error:
                 asked = error.retry_after or 0
@@ -328,17 +345,17 @@ class RegistryClient:
                 raise
             self._last_success = time.monotonic()
             self.throttle.served()
-            log.debug("GET %s: %d bytes in %.3f s", url, len(answer.body), self._last_success - started)
+            log.debug("%s %s: %d bytes in %.3f s", method, url, len(answer.body), self._last_success - started)
             return answer, content
 
-    async def _read(self, url: URL) -> _Answer:
+    async def _read(self, url: URL, method: str) -> _Answer:
         """Send the request and read the whole answer, whatever it is; turn aiohttp's errors into ours."""
         if self._session is None:
             raise RuntimeError("RegistryClient is used outside its `async with`")
         place = str(url)
         try:
             # Following a redirect would send the API key along, to another host too.
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.request(method, url, allow_redirects=False) as response:
                 body = await self._body(response)
                 return _Answer(
                     url=place,
@@ -409,7 +426,7 @@ class RegistryClient:
             raise self._redirected(answer)
         content = _json_object(answer.body)
         said = _words(content)
-        if status == 200:
+        if status in (200, 201):
             return self._good(answer, content, keys)
         if content is None and answer.mitigated:
             # Before anything succeeded this is a refusal of the client, which waiting does not mend.
@@ -428,13 +445,15 @@ class RegistryClient:
             raise DeniedError(said or "access is denied", **where)
         if status == 404 and content is not None:
             raise NotFoundError(said or "no such record", **where)
+        if status == 409 and content is not None:
+            raise ConflictError(said or "other work is under way", **where)
         if status == 503 and "maintenance" in said.lower():
             raise MaintenanceError("the Registry is under maintenance", retry_after=answer.retry_after, **where)
         if status == 500 and _is_our_mistake(said):
             raise RequestError(said, **where)
         if status == 500 and "multiple rows in result set" in said:
             problem = f"the Registry cannot count this list ({said})"
-            raise ProtocolError(problem, mend="report it to APTrust: a row has no state, type or action", **where)
+            raise UncountableError(problem, mend="report it to APTrust: a row has no state, type or action", **where)
         if status >= 500 or status in (408, 425, 429):
             problem = said or f"the server answered {status}{_ray(ray)}"
             kind = SlowError if status in TOO_SLOW else TransientError
@@ -450,7 +469,7 @@ class RegistryClient:
         """The content of an answer with status 200, which may still be something else than the Registry's."""
         if content is not None and any(key in content for key in keys):
             return content
-        where: dict[str, Any] = {"place": answer.url, "status": 200, "request_id": answer.ray}
+        where: dict[str, Any] = {"place": answer.url, "status": answer.status, "request_id": answer.ray}
         if content is not None:
             # What /maintenance says once maintenance is over, and what any other JSON service would say.
             problem = f"JSON without {keys[0]}, so not an answer of the Registry"

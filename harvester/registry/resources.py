@@ -290,6 +290,20 @@ RESOURCES: Mapping[str, Resource] = MappingProxyType(
 )
 """The seven lists by the name the Registry gives them."""
 
+
+def resource_named(name: str) -> Resource:
+    """The list of this name. Raises ConfigError.
+
+    That is the Registry's own name, that of its file in a dump, or either in the singular; apt-cmd's too.
+    """
+    plain = name.lower().replace("-", "").replace("_", "").removesuffix("s")
+    for resource in RESOURCES.values():
+        if plain in (resource.path.removesuffix("s"), resource.file_stem.replace("_", "").removesuffix("s")):
+            return resource
+    mend = nearest(name, RESOURCES) or f"there are {', '.join(RESOURCES)}"
+    raise ConfigError(f"the Registry has no list {name!r}", place="RESOURCE", mend=mend)
+
+
 PARENT_FILTER = "intellectual_object_id"
 """The filter that gives an object's files, and its own and its files' events. Counts under it are exact."""
 
@@ -340,8 +354,9 @@ def check_filters(resource: Resource, pairs: Iterable[Filter]) -> tuple[Filter, 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question for a name that is not known: whether one like it was meant; "" if none is like it."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else ""
+    by_lower_case = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    return f"did you mean {by_lower_case[near[0]]!r}?" if near else ""
 
 
 def _some_names(resource: Resource) -> str:

@@ -1,8 +1,8 @@
 """The whole table: `python -m tests.benchmarks [--quick] [PART…]`. Exits 1 if a goal is missed or a part fails.
 
-The parts: own_cost waiting registry_cost peers memory durability soak. About an hour on two cores, and 5 GB under the
-temporary directory; `--quick` takes one run and the smallest size of each, which shows that they work and little more.
-Each part alone, with its own arguments: `python -m tests.benchmarks.PART`.
+The parts: own_cost waiting registry_cost peers memory listing durability soak. About an hour on two cores, and 5 GB
+under the temporary directory; `--quick` takes one run and the smallest size of each, which shows that they work and
+little more. Each part alone, with its own arguments: `python -m tests.benchmarks.PART`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 
-from tests.benchmarks import durability, memory, own_cost, peers, registry_cost, soak, waiting
+from tests.benchmarks import durability, listing, memory, own_cost, peers, registry_cost, soak, waiting
 from tests.benchmarks.table import Row, Rows, show
 
 PARTS: dict[str, tuple[Rows, Sequence[str]]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, tuple[Rows, Sequence[str]]] = {
     "registry_cost": (registry_cost.rows, ["10"]),
     "peers": (peers.rows, ["1"]),
     "memory": (memory.rows, ["10000", "20000"]),
+    "listing": (listing.rows, ["20000"]),
     "durability": (durability.rows, ["1"]),
     "soak": (soak.rows, ["5000"]),
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.demo import CollectionSpec, build, records
 from harvester.errors import ConfigError
-from harvester.registry import RESOURCES, check_filters, parse_filters
-from harvester.registry.resources import Kind, format_time, parse_time
+from harvester.registry import RESOURCES, check_filters, parse_filters, resource_named
+from harvester.registry.resources import VALUES, Kind, format_time, nearest, parse_sort, parse_time
 
 
 def test_the_seven_lists_by_the_registrys_names() -> None:
@@ -205,3 +207,59 @@ def test_times_as_people_write_them(text: str, moment: datetime | None) -> None:
 @given(st.text("0123459-:TZ+. \n٣２", max_size=30) | st.from_regex(r"\d{4}-\d\d-\d\d", fullmatch=True))
 def test_any_text_is_a_time_or_none(text: str) -> None:
     assert parse_time(text) is None or text.isascii()
+
+
+@pytest.mark.parametrize(("name", "path"), [*((path, path) for path in RESOURCES), ("work_items", "items")])
+def test_lists_by_the_registrys_name_and_by_that_of_their_file(name: str, path: str) -> None:
+    assert resource_named(name) is RESOURCES[path]
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("flies", "did you mean 'files'?"), ("Events", "did you mean 'events'?"), ("x", "there are objects, files, ")],
+)
+def test_a_list_that_there_is_not(name: str, mend: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        resource_named(name)
+    assert raised.value.mend.startswith(mend)
+
+
+@pytest.mark.parametrize(
+    ("text", "sort"), [("size", "size__asc"), ("size__asc", "size__asc"), ("size__desc", "size__desc")]
+)
+def test_sorts(text: str, sort: str) -> None:
+    assert parse_sort(RESOURCES["files"], text) == sort
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("sise__desc", "did you mean 'size'?"),
+        ("zzz", "columns: created_at, id, "),
+        ("size__down", "size__asc or size__desc"),
+        ("size__desc__asc", "size__asc or size__desc"),
+        ("", "columns: created_at, id, "),
+    ],
+)
+def test_what_cannot_be_sorted_by(text: str, mend: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_sort(RESOURCES["files"], text)
+    assert raised.value.mend.startswith(mend)
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_the_fields_of_an_entry_are_those_the_registry_gives(tmp_path: Path, name: str) -> None:
+    """As the demo has them, which was compared with recorded answers of the real one."""
+    build(tmp_path / "registry.sqlite", CollectionSpec(objects=10))
+    row = next(records(tmp_path / "registry.sqlite", name))
+    assert tuple(row) == RESOURCES[name].fields
+
+
+def test_what_is_known_of_values_is_of_filters() -> None:
+    assert VALUES.keys() <= {name for resource in RESOURCES.values() for name in resource.filters}
+    assert all(values == tuple(sorted(set(values))) for values in VALUES.values())
+
+
+def test_a_name_in_another_case_is_near() -> None:
+    assert nearest("success", VALUES["outcome"]) == "did you mean 'Success'?"
+    assert nearest("qqqq", VALUES["outcome"]) == ""

@@ -1,0 +1,127 @@
+"""`harvester items`: the Registry's work items, listed, reported on, or watched until they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from harvester.ask import REPORT_SINCE, Report, Watch, query
+from harvester.cli.dates import FORMS, spelled_out, with_plain_dates
+from harvester.cli.exits import COMPLETE
+from harvester.cli.output import Format, Writer, default_format, nobody_reads
+from harvester.cli.running import Interrupted
+from harvester.cli.session import Session, with_session
+from harvester.cli.watch import EVERY, age, subject, watched
+from harvester.errors import ChangedError, ConfigError
+from harvester.registry import Filter, Record, RegistryClient, listed, parse_filters
+from harvester.registry.resources import WORK_ITEMS, parse_sort, parse_time
+
+NEWEST_FIRST = "date_processed__desc"
+
+Every = Annotated[
+    float, typer.Option("--every", help="Seconds between two looks of a watch.", metavar="SECONDS", min=0, max=86_400)
+]
+"""Shared with `harvester restore --wait`."""
+
+
+@with_session
+def items_command(
+    session: Session,
+    filters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only these: action=Ingest, status=Failed, name=a.tar, …", metavar="[NAME=VALUE]..."),
+    ] = None,
+    report: Annotated[
+        Report | None, typer.Option(help="Under way, gone wrong, or restorations; of the last 30 days.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only what was processed since 2026-01-31, 30d, yesterday, …", metavar="DATE")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, and mark what changes.")] = False,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="Watch until all are done; exit 1 if any failed or was cancelled.")
+    ] = False,
+    every: Every = EVERY,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="[default: table on a terminal, else ndjson]", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    sort: Annotated[
+        str,
+        typer.Option(help="Column, with __desc to descend. By id none is missed, whatever moves.", metavar="COLUMN"),
+    ] = NEWEST_FIRST,
+    limit: Annotated[int | None, typer.Option(help="List so many at most.", min=1, metavar="N")] = None,
+) -> int:
+    """List work items, or watch them: is my ingest through?
+
+    A watch without filters is of what is under way; if nothing is, it ends at once. Suspended items are not done:
+    they wait for a person. Where stdout is no terminal each change is a line, or with --json the work item.
+
+    \b
+    Examples:
+      harvester items --report problems --since 90d
+      harvester items action=Ingest status=Failed --limit 20
+      harvester items --watch
+      harvester items name=photos-2026.tar --until-done
+    """
+    if json and form not in (None, Format.JSON):
+        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
+    form = Format.JSON if json else form
+    watching = watch or until_done
+    if watching and not (filters or report):
+        report = Report.INPROCESS
+    asked = _query(filters or (), report, since)
+    by = parse_sort(WORK_ITEMS, sort)
+    if not watching:
+        return session.ask(lambda client: _list(client, asked, form or default_format(), by, limit))
+    if form in (Format.CSV, Format.TABLE) or limit or by != NEWEST_FIRST:
+        raise ConfigError("--format csv and table, --sort and --limit are for lists", place="--watch")
+    pause = max(1 / session.settings().rate, every)
+
+    async def watching_them(client: RegistryClient) -> int:
+        items = Watch(client, asked)
+        return await watched(items, session.terminal, every=pause, form=form, until_done=until_done)
+
+    try:
+        return session.ask(watching_them)
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+
+
+def _query(arguments: Sequence[str], report: Report | None, since: str | None) -> tuple[Filter, ...]:
+    if since is None and report is not None and not any(text.startswith("date_processed__") for text in arguments):
+        since = REPORT_SINCE
+    if since is not None:
+        said, since = since, spelled_out(since, datetime.now(UTC).replace(microsecond=0))
+        if parse_time(since) is None:
+            raise ConfigError(f"{said!r} is no date", place="--since", mend=FORMS)
+    return query(parse_filters(WORK_ITEMS, with_plain_dates(WORK_ITEMS, arguments)), report, since)
+
+
+async def _list(client: RegistryClient, filters: Sequence[Filter], form: Format, sort: str, limit: int | None) -> int:
+    writer = Writer(WORK_ITEMS, form, COLUMNS if form is Format.TABLE else ())
+    try:
+        async with aclosing(listed(client, WORK_ITEMS, filters, sort=sort, limit=limit)) as pages:
+            async for rows in pages:
+                writer.write([_for_people(row) for row in rows] if form is Format.TABLE else rows)
+                if nobody_reads():
+                    return COMPLETE
+    except ChangedError as error:
+        error.mend = "list them again, or with --sort id, by which none is missed"
+        raise
+    writer.close()
+    return COMPLETE
+
+
+COLUMNS = ("id", "moved", "action", "stage", "status", "name", "note")
+
+
+def _for_people(item: Record) -> Record:
+    return {**item, "moved": age(item["date_processed"], datetime.now(UTC)), "name": subject(item)}
+
+
+__all__ = ["Every", "items_command"]

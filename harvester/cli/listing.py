@@ -1,0 +1,85 @@
+"""`harvester list`: a list of the Registry to stdout, as it arrives."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from typing import Annotated
+
+import typer
+
+from harvester.ask import Question
+from harvester.cli import completion, options
+from harvester.cli.dates import with_plain_dates
+from harvester.cli.exits import COMPLETE
+from harvester.cli.output import Format, Writer, default_format, nobody_reads, parse_fields
+from harvester.cli.session import Session, with_session
+from harvester.errors import ConfigError
+from harvester.registry import BY_ID, RegistryClient, listed, resource_named
+from harvester.registry.resources import parse_sort
+
+A_MOMENT = 0.1
+"""Seconds that `head` is given to be content with the first page; the rate lets no second request out sooner anyway."""
+
+
+@with_session
+def list_command(
+    session: Session,
+    resource: options.ResourceName,
+    filters: options.ListFilters = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="A column, __asc or __desc. By id, the default, no row is missed while the Registry changes.",
+            metavar="COLUMN__desc",
+            autocompletion=completion.sorts,
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many rows.", metavar="N", min=1)] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="How rows are written [default: table on a terminal, else ndjson]."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Only these fields, in this order.", metavar="A,B,C", autocompletion=completion.fields),
+    ] = None,
+) -> int:
+    """List records of one kind: all pages, as they arrive.
+
+    RESOURCE is objects, files, events, items, checksums, deletions or alerts. 1,000 rows are one request; a reader
+    that has seen enough (head) ends it. Dates are 2026-01-31, 30d (ago), 12h, today or yesterday; an intellectual
+    object is object=ID or object=IDENTIFIER. Lines of ndjson are the Registry's entries as a dump has them, json is
+    one array, csv is safe to open in a spreadsheet, a table is for reading.
+
+    \b
+    Examples:
+      harvester list objects state=A storage_option=Standard
+      harvester list events event_type="fixity check" outcome=Failure date_time__gteq=30d
+      harvester list files object=institution1.edu/photos --format csv
+      harvester list items status=Failed --sort date_processed__desc --limit 20
+      harvester list files --fields identifier,sha256,last_fixity_check
+    """
+    if json and form not in (None, Format.JSON):
+        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
+    wanted = resource_named(resource)
+    question = Question.parse(wanted, with_plain_dates(wanted, filters or ()))
+    by = parse_sort(wanted, sort) if sort else BY_ID[0]
+    writer = Writer(wanted, Format.JSON if json else form or default_format(), parse_fields(wanted, fields))
+    for doubt in question.doubts():
+        session.terminal.say(doubt)
+
+    async def work(client: RegistryClient) -> None:
+        pages = listed(client, wanted, await question.resolved(client), sort=by, limit=limit)
+        wait = A_MOMENT
+        async with aclosing(pages):
+            async for rows in pages:
+                writer.write(rows)
+                if nobody_reads(wait if len(rows) == client.settings.per_page else 0):
+                    return
+                wait = 0
+        writer.close()
+
+    with suppress(BrokenPipeError):  # whoever read has seen enough
+        session.ask(work)
+    return COMPLETE
