@@ -86,6 +86,14 @@ def _concurrency(value: object) -> object:
     raise ValueError("must be auto, or a whole number from 1 to 256")
 
 
+def _held_bytes(value: object) -> object:
+    if value == "auto":
+        return value
+    if re.fullmatch(r"[0-9]{1,15}", str(value)) and int(str(value)) >= 1 << 16:
+        return int(str(value))
+    raise ValueError("must be auto, or a whole number of at least 65536")
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
@@ -140,7 +148,7 @@ class Settings(BaseSettings):
     allow_incomplete: bool = False
     file_mode: Mode = 0o600
     dir_mode: Mode = 0o700
-    held_bytes: int = Field(8 << 20, ge=1 << 16)
+    held_bytes: Annotated[Literal["auto"] | int, BeforeValidator(_held_bytes)] = "auto"
     checkpoint_bytes: int = Field(4 << 20, ge=1)
     checkpoint_objects: int = Field(200, ge=1)
 

@@ -66,9 +66,10 @@ class Pipeline:
         self.finished: bool = cursor.get("finished", False)
         self._new_notes: list[Note] = []
         self._writer = writer
-        self._ahead = settings.most_in_flight
+        self._ahead = 2 * settings.most_in_flight  # answers come out of turn: a late one must not leave slots empty
         self._workers = settings.most_in_flight + 2  # some wait out a retry while the others go on
-        self.budget = Budget(settings.held_bytes, settings.per_page)
+        enough = 3 * settings.most_in_flight * settings.per_page * ROW_BYTES
+        self.budget = Budget(enough if settings.held_bytes == "auto" else settings.held_bytes, settings.per_page)
         self._in_line: asyncio.Queue[Turn | None] = asyncio.Queue()
         self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.most_in_flight)
         # Turns hold memory too. This many keep the workers busy while one large object holds up the line.

@@ -7,6 +7,7 @@ calls it sees pages and records, or one of the errors in `harvester.errors`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import time
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from operator import ge, itemgetter
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -42,7 +43,7 @@ from harvester.errors import (
 )
 from harvester.registry.resources import Filter, Resource
 from harvester.registry.retry import Patience, patiently
-from harvester.registry.throttle import Knee, Throttle
+from harvester.registry.throttle import Departure, Knee, Throttle
 from harvester.registry.walk import BY_ID
 
 log = logging.getLogger("harvester.registry")
@@ -161,7 +162,10 @@ class RegistryClient:
 
     async def __aenter__(self) -> Self:
         settings = self.settings
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_departure)
         self._session = aiohttp.ClientSession(
+            trace_configs=[trace],
             headers={
                 "X-Pharos-API-User": self.account,
                 "X-Pharos-API-Key": self._key.get_secret_value(),
@@ -326,36 +330,46 @@ class RegistryClient:
         """
         if self._refusal is not None:
             raise self._refusal
-        async with self.throttle:
-            self.traffic.requests[resource] += 1
-            started = time.monotonic()
-            try:
-                answer = await self._read(url, method)
-                content = self._judge(answer, keys)
-            except (TransientError, MaintenanceError) as error:
-                asked = error.retry_after or 0
-                if asked <= self._patience.with_(error):
-                    self.throttle.pause(asked)
-                else:
-                    # Nobody asks any more: the server wants to be left alone for longer than there is patience.
-                    error.mend = f"the Registry asks to be left alone for {asked:.0f} s; run it again then"
-                    self._refusal = error
-                if isinstance(error, TransientError) and error.status in OVERLOADED:
-                    self.throttle.congested()
-                raise
-            self._last_success = time.monotonic()
-            self.throttle.served()
-            log.debug("%s %s: %d bytes in %.3f s", method, url, len(answer.body), self._last_success - started)
-            return answer, content
+        try:
+            async with self.throttle as departure:
+                self.traffic.requests[resource] += 1
+                started = time.monotonic()
+                answer = await self._read(url, method, departure)
+                took = time.monotonic() - started
+                if answer.status == 200:
+                    self.throttle.served()
+            if answer.status == 200:
+                await asyncio.sleep(0)  # whoever waited for the slot sends a request before this answer is parsed
+            content = self._judge(answer, keys)
+        except (TransientError, MaintenanceError) as error:
+            self._ease_off(error)
+            raise
+        self._last_success = time.monotonic()
+        log.debug("%s %s: %d bytes in %.3f s", method, url, len(answer.body), took)
+        return answer, content
 
-    async def _read(self, url: URL, method: str) -> _Answer:
+    def _ease_off(self, error: TransientError | MaintenanceError) -> None:
+        """Hold everyone back as long as the server asks, and send less at once if it is overloaded."""
+        asked = error.retry_after or 0
+        if asked <= self._patience.with_(error):
+            self.throttle.pause(asked)
+        else:
+            # Nobody asks any more: the server wants to be left alone for longer than there is patience.
+            error.mend = f"the Registry asks to be left alone for {asked:.0f} s; run it again then"
+            self._refusal = error
+        if isinstance(error, TransientError) and error.status in OVERLOADED:
+            self.throttle.congested()
+
+    async def _read(self, url: URL, method: str, departure: Departure) -> _Answer:
         """Send the request and read the whole answer, whatever it is; turn aiohttp's errors into ours."""
         if self._session is None:
             raise RuntimeError("RegistryClient is used outside its `async with`")
         place = str(url)
         try:
             # Following a redirect would send the API key along, to another host too.
-            async with self._session.request(method, url, allow_redirects=False) as response:
+            async with self._session.request(
+                method, url, allow_redirects=False, trace_request_ctx=departure
+            ) as response:
                 body = await self._body(response)
                 return _Answer(
                     url=place,
@@ -501,6 +515,13 @@ class RegistryClient:
 @lru_cache(maxsize=512)
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+async def _note_departure(
+    session: aiohttp.ClientSession, context: SimpleNamespace, sent: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    """Told by aiohttp once a request's head has been written, which may be long after it passed the throttle."""
+    context.trace_request_ctx.left()
 
 
 def _may_be_cut(per_page: int) -> bool:

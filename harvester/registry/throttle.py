@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from dataclasses import dataclass
 from math import ceil
 from types import TracebackType
 
@@ -21,9 +22,6 @@ the server in a little less."""
 
 CATCH_UP = 0.1
 """Seconds of the rate that may be made up for at once, when the event loop was busy as the next request was due."""
-
-ROUNDS = 8
-"""Rounds of the event loop after which a request that may go has left for certain."""
 
 WORTH_IT = 1.1
 """What one more in flight must gain in throughput, at least; doubling must gain four times that."""
@@ -77,13 +75,24 @@ class Knee:
         self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
 
 
+@dataclass
+class Departure:
+    """A request that has passed the gate, and when it left: as it passed, until it is known better."""
+
+    at: float
+
+    def left(self) -> None:
+        """The request is on its way only now: a connection had to be made, or the event loop was busy."""
+        self.at = asyncio.get_running_loop().time()
+
+
 class _Rate:
     """At most `rate` in any second, and as many as that however late the event loop wakes us.
 
     aiolimiter spaces them. Its bucket must have room for more than one, or no time that is lost would ever be made
     up for, a tenth of it at 100 a second; but a bucket with such room lets more than the rate through in its first
-    second. So the moments at which the last ones left are kept too: nothing passes before a whole window is over
-    since as many as the rate allows in it have left.
+    second. So the last departures are kept too: nothing passes before a whole window is over since as many as the
+    rate allows in it have left.
     """
 
     def __init__(self, rate: float) -> None:
@@ -91,31 +100,24 @@ class _Rate:
         room = 1 + rate * CATCH_UP
         self._limiter = AsyncLimiter(room, HEADROOM * room / rate)
         self._window = HEADROOM * most / rate
-        self._left: deque[list[float]] = deque([[float("-inf")]] * most, maxlen=most)
+        self._last = deque([Departure(float("-inf"))] * most, maxlen=most)
         self._first = asyncio.Lock()
 
-    async def acquire(self) -> None:
+    async def acquire(self) -> Departure:
         """Wait until one more may pass; they pass in the order in which they asked."""
         loop = asyncio.get_running_loop()
         async with self._first:
             await self._limiter.acquire()
-            while (early := self._left[0][0] + self._window - loop.time()) > 0:
+            while (early := self._last[0].at + self._window - loop.time()) > 0:
                 await asyncio.sleep(early)
-            self._left.append(moment := [0.0])
-            self._leave(moment, ROUNDS)
-
-    def _leave(self, moment: list[float], rounds: int) -> None:
-        """Note when a request leaves: now, unless the event loop is so busy that it is later."""
-        loop = asyncio.get_running_loop()
-        moment[0] = loop.time()
-        if rounds:
-            loop.call_soon(self._leave, moment, rounds - 1)
+            self._last.append(departure := Departure(loop.time()))
+            return departure
 
 
 class Throttle:
     """At most `rate` requests a second, at most `concurrency` in flight, none while paused.
 
-    Use it as `async with throttle:` around one attempt.
+    Use it as `async with throttle as departure:` around one attempt; `departure.left()` is told when it goes out.
     """
 
     def __init__(self, rate: float, concurrency: int, knee: Knee | None = None) -> None:
@@ -166,7 +168,7 @@ class Throttle:
         self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
         self._wake()
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Departure:
         await self._take_slot()
         try:
             # A pause may begin while we wait for the rate, so the rate is asked only once none is on,
@@ -174,9 +176,9 @@ class Throttle:
             while True:
                 while (seconds := self.paused_for()) > 0:
                     await asyncio.sleep(seconds)
-                await self._rate.acquire()
+                departure = await self._rate.acquire()
                 if self.paused_for() == 0:
-                    return
+                    return departure
         except BaseException:
             self._give_back()
             raise

@@ -6,7 +6,10 @@ from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
+import pytest
+
 from harvester.demo import DemoRegistry, Fault, records
+from harvester.registry.throttle import Departure
 from tests.support import harvested
 
 
@@ -52,3 +55,14 @@ async def test_one_connection_each_kept_for_the_whole_run(small_database: Path, 
         await harvested(registry, tmp_path, concurrency=4)
         assert registry.stats.connections <= 4
         assert registry.stats.requests > 100
+
+
+async def test_every_request_is_noted_as_it_goes_out(
+    small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request leaves after it passes the throttle, sometimes long after: the rate is of what leaves."""
+    left = []
+    monkeypatch.setattr(Departure, "left", left.append)
+    async with DemoRegistry(small_database) as registry:
+        await harvested(registry, tmp_path)
+        assert len(left) == len(set(map(id, left))) == registry.stats.requests

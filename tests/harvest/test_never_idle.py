@@ -73,8 +73,7 @@ class Registry(RegistryClient):
 @in_jumping_time
 async def test_all_that_may_be_in_flight_is_in_flight(tmp_path: Path, shape: str, concurrency: int) -> None:
     # Room for three pages each: the budget that a harvest has at least.
-    room = 3 * concurrency * PER_PAGE * 1024
-    client = Registry(SHAPES[shape], tmp_path, concurrency=concurrency, strategy="per-object", held_bytes=room)
+    client = Registry(SHAPES[shape], tmp_path, concurrency=concurrency, strategy="per-object")
     outcome = await harvest(client, Scope.parse([OBJECTS.path, FILES.path, EVENTS.path]))
     assert outcome.manifest.complete
     # Asked for one after the other: the time, the counts, the objects, the first pages; and what was updated, last.

@@ -216,7 +216,7 @@ def test_lists_by_the_registrys_name_and_by_that_of_their_file(name: str, path: 
 
 @pytest.mark.parametrize(
     ("name", "mend"),
-    [("flies", "did you mean 'files'?"), ("Events", "did you mean 'events'?"), ("x", "there are objects, files, ")],
+    [("flies", "did you mean 'files'?"), ("Evnts", "did you mean 'events'?"), ("x", "there are objects, files, ")],
 )
 def test_a_list_that_there_is_not(name: str, mend: str) -> None:
     with pytest.raises(ConfigError) as raised:
