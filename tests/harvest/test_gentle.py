@@ -61,8 +61,8 @@ async def test_every_request_is_noted_as_it_goes_out(
     small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request leaves after it passes the throttle, sometimes long after: the rate is of what leaves."""
-    left = []
-    monkeypatch.setattr(Departure, "left", left.append)
+    left = list[Departure]()
+    monkeypatch.setattr(Departure, "left", lambda departure: left.append(departure))
     async with DemoRegistry(small_database) as registry:
         await harvested(registry, tmp_path)
         assert len(left) == len(set(map(id, left))) == registry.stats.requests
