@@ -41,13 +41,7 @@ class Question:
 
     def doubts(self) -> list[str]:
         """Values that may be mistakes: no such are known here, although the Registry may hold them."""
-        found = []
-        for name, value in self.filters:
-            known = VALUES.get(name.removesuffix("__in"), (value,))
-            if value not in known:
-                meant = nearest(value, known) or f"known are {', '.join(known)}"
-                found.append(f"{name}={value}: the Registry may hold no such value; {meant}")
-        return found
+        return doubts(self.filters)
 
     async def resolved(self, client: RegistryClient) -> tuple[Filter, ...]:
         """The filters as the Registry takes them, for one request if an identifier is to be resolved, else for none.
@@ -65,6 +59,17 @@ class Question:
         return (*self.filters, (PARENT_FILTER, str(found.first_id)))
 
 
+def doubts(filters: Iterable[Filter]) -> list[str]:
+    """Values of checked filters that may be mistakes, in the words of `Question.doubts`."""
+    found = []
+    for name, value in filters:
+        known = VALUES.get(name.removesuffix("__in"), (value,))
+        if value not in known:
+            meant = nearest(value, known) or f"known are {', '.join(known)}"
+            found.append(f"{name}={value}: the Registry may hold no such value; {meant}")
+    return found
+
+
 def _names_object(resource: Resource, argument: str) -> bool:
     name, equals, _ = argument.partition("=")
     return bool(equals) and name in OBJECT_NAMES and name not in resource.filters and PARENT_FILTER in resource.filters
@@ -77,4 +82,4 @@ def _by_id(resource: Resource, argument: str) -> str:
     return f"{PARENT_FILTER}={value}" if by_id else argument
 
 
-__all__ = ["OBJECT_NAMES", "Question"]
+__all__ = ["OBJECT_NAMES", "Question", "doubts"]

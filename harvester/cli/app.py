@@ -114,7 +114,7 @@ def _asks_for_json(arguments: list[str]) -> bool:
 
 def _words(error: Exception) -> str:
     format_message = getattr(error, "format_message", error.__str__)
-    return str(format_message()).rstrip(".")
+    return str(format_message()).replace("Value error, ", "").rstrip(".")  # pydantic's, which nobody asked for
 
 
 def _command_path(error: Exception) -> str:
@@ -122,8 +122,16 @@ def _command_path(error: Exception) -> str:
     return context.command_path if context is not None else "harvester"
 
 
+def _open_what_was_closed() -> None:
+    """Give standard streams that were closed (`>&-`) to nobody, before a file or a socket gets their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """The console script."""
+    _open_what_was_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a dash is no reason to fail where stdout has none
     if os.environ.get(completion.VARIABLE) == "complete_bash":

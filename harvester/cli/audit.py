@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
-from harvester.ask import Answer, Audit, Concern, Plan, Rules, Status, audit
+from harvester.ask import Answer, Audit, Concern, Plan, Rules, Status, audit, doubts
 from harvester.cli import options
 from harvester.cli.audit_report import command, counted, report, title
 from harvester.cli.dates import age, with_plain_dates
@@ -77,6 +78,12 @@ def audit_command(
         deep=deep,
     )
     chosen = parse_filters(OBJECTS, with_plain_dates(OBJECTS, filters or ()))
+    if chosen and rules.only == {Concern.DELETIONS}:
+        raise ConfigError(
+            "deletions are asked of the whole institution only", place="--only", mend="give no NAME=VALUE"
+        )
+    for doubt in doubts(chosen):
+        session.terminal.say(doubt)
 
     def tell(plan: Plan) -> None:
         session.terminal.say(planned(plan))
@@ -93,6 +100,10 @@ def audit_command(
         print_json(as_json(result))
     else:
         report(result)
+    if chosen and result.objects == 0:
+        session.terminal.say(
+            f"no object is {shlex.join(f'{name}={value}' for name, value in chosen)}: nothing was audited"
+        )
     if result.found:
         return FAILED
     return COMPLETE if result.complete else INCOMPLETE

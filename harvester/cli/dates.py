@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 
-from harvester.registry.resources import Kind, Resource, format_time
+from harvester.errors import ConfigError
+from harvester.registry.resources import Kind, Resource, format_time, parse_time
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 FORMS = "2026-01-31, 2026-01-31T12:00:00Z, today, yesterday, or an age such as 12h, 30d, 8w, 1y"
@@ -37,13 +38,19 @@ def spelled_out(text: str, now: datetime) -> str:
 
 
 def with_plain_dates(resource: Resource, arguments: Iterable[str]) -> list[str]:
-    """`name=value` arguments with the dates among them spelled out; anything else is left for the check of filters."""
+    """`name=value` arguments with the dates among them spelled out; anything else is left for the check of filters.
+
+    Raises ConfigError for what is no date.
+    """
     now = datetime.now(UTC).replace(microsecond=0)
     found = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        is_time = resource.filters.get(name) is Kind.TIME
-        found.append(f"{name}{equals}{spelled_out(value, now) if is_time else value}")
+        if resource.filters.get(name) is Kind.TIME and value:
+            plain, value = value, spelled_out(value, now)
+            if parse_time(value) is None:
+                raise ConfigError(f"{plain!r} is no date", place=f"filter {name!r} of {resource.path}", mend=FORMS)
+        found.append(f"{name}{equals}{value}")
     return found
 
 

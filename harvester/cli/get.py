@@ -59,6 +59,7 @@ def get_command(
     ] = FILES_SHOWN,
     events: Annotated[int, typer.Option("--events", help="Events to show.", metavar="N", min=0)] = EVENTS_SHOWN,
     wide: Annotated[bool, typer.Option("--wide", help="Cut nothing: whole digests, paths and values.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Show one record: an object with its files, a file, an event.
 
@@ -75,11 +76,13 @@ def get_command(
       harvester get files institution1.edu/bag_000001/tag_1.txt --format tree
       harvester get objects 1 --format json
     """
+    if json and form is Shape.TREE:
+        raise ConfigError("not together with --format tree", place="--json", mend="give one of them")
     kind = _resource(resource, key)
     if key is None:
         raise ConfigError("get takes a resource and an id", place=resource, mend=f"harvester get {kind.path} ID")
     view = View(files=_number_of_files(files), events=events, wide=wide, now=datetime.now(UTC))
-    shape = form or (Shape.TREE if sys.stdout.isatty() else Shape.JSON)
+    shape = Shape.JSON if json else form or (Shape.TREE if sys.stdout.isatty() else Shape.JSON)
 
     def announce(count: int) -> None:
         session.terminal.say(f"reading {number(count)} files, 1,000 a request")
@@ -92,7 +95,7 @@ def get_command(
     try:
         found = session.ask(ask)
     except NotFoundError as error:
-        raise NotFoundError("there is no such record", place=f"{kind.path} {key}", mend=_look_for(kind, key)) from error
+        raise NotFoundError("there is no such record", place=f"{kind.path} {key}", mend=look_for(kind, key)) from error
     if isinstance(found, Portrait) or shape is Shape.TREE:
         _draw(kind, found, view)
     else:
@@ -119,7 +122,7 @@ def _number_of_files(text: str) -> int | None:
     return int(text)
 
 
-def _look_for(kind: Resource, key: str) -> str:
+def look_for(kind: Resource, key: str) -> str:
     """How to find what the Registry does hold."""
     if key.isdigit():
         return f"harvester list {kind.path} shows which there are; an identifier of digits alone is taken for an id"
@@ -154,4 +157,4 @@ def _print(found: Record) -> None:
     sys.stdout.buffer.flush()
 
 
-__all__ = ["get_command"]
+__all__ = ["get_command", "look_for"]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harvester.ask import doubts
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, INCOMPLETE, exit_code, explain
 from harvester.cli.plan import announcement, comparison
@@ -68,7 +69,8 @@ def harvest_command(
 
     def settings() -> Settings:
         found = session.settings(**flags)
-        Scope.parse(found.resources, filters or ())  # before anything is asked of anybody
+        for doubt in doubts(Scope.parse(found.resources, filters or ()).filters):  # before anything is asked of anybody
+            session.terminal.say(doubt)
         return found
 
     return _carry_out(settings, work, session.terminal, json=json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from harvester.ask import doubts
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE
 from harvester.cli.session import Session, with_session
@@ -42,6 +43,8 @@ def plan_command(
         "strategy": strategy,
     }
     scope = Scope.parse(session.settings(**flags).resources, filters or ())
+    for doubt in doubts(scope.filters):
+        session.terminal.say(doubt)
     planned = session.ask(lambda client: estimate(client, scope), **flags)
     if json:
         print_json(planned.as_json())

@@ -10,6 +10,7 @@ import typer
 
 from harvester.ask import Watch, find, in_the_way, request_restoration, restores
 from harvester.cli.exits import COMPLETE, FAILED
+from harvester.cli.get import look_for
 from harvester.cli.items import Every
 from harvester.cli.output import Format, Writer
 from harvester.cli.running import Interrupted
@@ -59,7 +60,10 @@ def _somebody_there() -> bool:
 
 
 async def _target(client: RegistryClient, wanted: str) -> Record:
-    target = await find(client, OBJECTS, wanted)
+    try:
+        target = await find(client, OBJECTS, wanted)
+    except NotFoundError as error:
+        raise NotFoundError("there is no such object", place=wanted, mend=look_for(OBJECTS, wanted)) from error
     if target["state"] == "D":
         raise NotFoundError("the object is deleted: there is nothing to restore", place=target["identifier"])
     return target

@@ -336,6 +336,7 @@ class RegistryClient:
                 started = time.monotonic()
                 answer = await self._read(url, method, departure)
                 took = time.monotonic() - started
+                log.debug("%s %s: %d, %d bytes in %.3f s", method, url, answer.status, len(answer.body), took)
                 if answer.status == 200:
                     self.throttle.served()
             if answer.status == 200:
@@ -345,7 +346,6 @@ class RegistryClient:
             self._ease_off(error)
             raise
         self._last_success = time.monotonic()
-        log.debug("%s %s: %d bytes in %.3f s", method, url, len(answer.body), took)
         return answer, content
 
     def _ease_off(self, error: TransientError | MaintenanceError) -> None:
