@@ -7,11 +7,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,8 +21,8 @@ from harvester.cli.watch import age, board, line
 from harvester.demo import DemoRegistry, Fault, InsertItem, UpdateItem, records
 from harvester.demo.changes import Change as Order
 from harvester.registry import RegistryClient
-from tests.cli.at_a_terminal import CONTROL, at_a_terminal
-from tests.cli.conftest import InThread, Run, environment
+from tests.cli.conftest import InThread, Run, environment, running
+from tests.terminal import at_a_terminal, plain
 
 EVERY = ("--every", "0.02")
 NASTY = "\x1b]0;title\a\x1b[2J\u202egnp.exe\nline"
@@ -43,27 +40,6 @@ def works(database: Path, tmp_path: Path) -> Iterator[Works]:
     server = Works(Path(shutil.copy(database, tmp_path / "works.sqlite")))
     yield server
     server.stop()
-
-
-@contextmanager
-def running(*arguments: str, registry: DemoRegistry, cwd: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """The program, not waited for."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harvester", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env=environment(registry, XDG_CONFIG_HOME=str(cwd / "xdg"), **more),
-    )
-    overdue = threading.Timer(60, process.kill)
-    overdue.start()
-    try:
-        yield process
-    finally:
-        overdue.cancel()
-        process.kill()
-        process.communicate()
 
 
 def heard(process: subprocess.Popen[str]) -> str:
@@ -251,7 +227,7 @@ def drawn(items: list[dict[str, str | int]], changes: list[Change], columns: int
     watch = Watch(RegistryClient.__new__(RegistryClient), items=items)
     with console.capture() as captured:
         console.print(board(watch, changes, Text("now"), console))
-    return CONTROL.sub("", captured.get()).splitlines()
+    return plain(captured.get()).splitlines()
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

@@ -16,7 +16,7 @@ from harvester.demo import DemoRegistry, Fault
 from harvester.errors import MaintenanceError
 from harvester.harvest import Progress
 from tests.cli.conftest import Run, environment
-from tests.cli.terminals import HIDE_CURSOR, Shown, on_terminal
+from tests.terminal import HIDE_CURSOR, Shown, on_terminal
 
 WIDTHS = [100, 80, 50, 34]
 
