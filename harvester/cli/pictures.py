@@ -13,7 +13,8 @@ from itertools import groupby
 
 from harvester.ask import Directory, Excerpt, File, Happening, Portrait, excerpt, within
 from harvester.ask.bag import ALGORITHMS
-from harvester.ask.portrait import FAILURE, UNDER_WAY
+from harvester.ask.items import IN_PROCESS
+from harvester.ask.portrait import FAILURE
 from harvester.cli.canvas import Canvas, Fact, Row
 from harvester.cli.output import shown
 from harvester.cli.text import local_time, number, one_line, size, visible
@@ -330,8 +331,8 @@ def _date_cell(canvas: Canvas, text: str) -> tuple[str, str]:
 
 
 def _items(canvas: Canvas, portrait: Portrait, view: View) -> None:
-    under_way = [item for item in portrait.items if item.get("status") in UNDER_WAY]
-    rest = [item for item in portrait.items if item.get("status") not in UNDER_WAY]
+    under_way = [item for item in portrait.items if item.get("status") in IN_PROCESS]
+    rest = [item for item in portrait.items if item.get("status") not in IN_PROCESS]
     how_many = (f"{len(under_way)} under way", "bold yellow") if under_way else ("none under way", "dim")
     canvas.section("Work items", how_many)
     shown_items = [*under_way, *rest][: max(ITEMS_SHOWN, len(under_way))]
