@@ -9,12 +9,12 @@ import typer
 
 from harvester.ask import Answer, Audit, Concern, Plan, Rules, Status, audit
 from harvester.cli import options
-from harvester.cli.audit_report import command, counted, report, title
+from harvester.cli.audit_report import command, report, title
 from harvester.cli.dates import age, with_plain_dates
 from harvester.cli.exits import COMPLETE, FAILED, INCOMPLETE, explain
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json
-from harvester.cli.text import number
+from harvester.cli.text import counted, number
 from harvester.errors import ConfigError
 from harvester.registry import RegistryClient, parse_filters
 from harvester.registry.resources import OBJECTS, format_time, nearest

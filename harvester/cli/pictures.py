@@ -17,7 +17,7 @@ from harvester.ask.items import IN_PROCESS
 from harvester.ask.portrait import FAILURE
 from harvester.cli.canvas import Canvas, Fact, Row
 from harvester.cli.output import shown
-from harvester.cli.text import local_time, number, one_line, size, visible
+from harvester.cli.text import counted, local_time, number, one_line, size, visible
 from harvester.registry import Record, Resource
 from harvester.registry.resources import parse_time
 
@@ -132,17 +132,13 @@ def _state(found: Record) -> Fact:
 def _contents(portrait: Portrait, view: View) -> Fact:
     """The object's own count and size, and whether its files bear them out."""
     found, bag = portrait.object, portrait.bag
-    claim = f"{_files(found.get('file_count') or 0)}, {size(found.get('size') or 0)}"
+    claim = f"{counted(found.get('file_count') or 0, 'file')}, {size(found.get('size') or 0)}"
     if view.files == 0 or not portrait.whole:
         return Fact("contents", claim)
     if portrait.counts_agree:
         return Fact("contents", f"{claim}  ✓ as its files add up")
-    problem = f"✗ its active files add up to {_files(bag.active)}, {size(bag.size)}"
+    problem = f"✗ its active files add up to {counted(bag.active, 'file')}, {size(bag.size)}"
     return Fact("contents", f"{claim}  {problem}", "bold red")
-
-
-def _files(count: int) -> str:
-    return f"{number(count)} {'file' if count == 1 else 'files'}"
 
 
 # Its files
@@ -181,7 +177,7 @@ def _branches(part: Excerpt, columns: _Columns, before: str = "") -> Iterator[Ro
     lines: list[Row | Excerpt] = [columns.of_file(file) for file in part.files]
     if part.files_left:
         rest = part.directory.files[len(part.files) :]
-        lines.append(_left_out(f"{number(part.files_left)} more {'file' if part.files_left == 1 else 'files'}", rest))
+        lines.append(_left_out(counted(part.files_left, "more file"), rest))
     lines += part.excerpts
     if part.directories_left:
         lines.append(_directories_left_out(part.directories_left))
@@ -203,7 +199,7 @@ def _left_out(what: str, files: Sequence[File]) -> Row:
 def _directories_left_out(left: Sequence[Directory]) -> Row:
     count = len(left)
     what = f"{number(count)} more {'directory' if count == 1 else 'directories'}"
-    name = f"… {what} of {_files(sum(d.active for d in left))}"
+    name = f"… {what} of {counted(sum(d.active for d in left), 'file')}"
     return Row(name, (size(sum(d.size for d in left)),), style="italic", cell_styles=("italic",))
 
 
@@ -251,7 +247,7 @@ class _Columns:
 
     def of_directory(self, directory: Directory) -> Row:
         deleted = f", {number(directory.deleted)} deleted" if directory.deleted else ""
-        note = f"{_files(directory.active)}{deleted}"
+        note = f"{counted(directory.active, 'file')}{deleted}"
         return Row(f"{directory.name}/", (size(directory.size),), note=note, style="bold blue", cell_styles=("bold",))
 
     def _digest(self, file: File) -> str:
@@ -310,7 +306,7 @@ Line = tuple[tuple[str, str], ...]
 
 def _happening_line(canvas: Canvas, happening: Happening, identifier: str) -> Line:
     line = _event_line(canvas, happening.newest, identifier)
-    return line if happening.count == 1 else (*line[:-1], (_files(happening.count), "dim"))
+    return line if happening.count == 1 else (*line[:-1], (counted(happening.count, "file"), "dim"))
 
 
 def _event_line(canvas: Canvas, event: Record, identifier: str = "") -> Line:

@@ -52,6 +52,11 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """1 file, 2,345 files."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """Bytes in binary units: 1.2 TiB."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

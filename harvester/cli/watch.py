@@ -20,7 +20,7 @@ from harvester.ask.items import failed, succeeded, suspended, under_way
 from harvester.cli.exits import COMPLETE, FAILED
 from harvester.cli.output import Format, Writer
 from harvester.cli.terminal import Terminal
-from harvester.cli.text import number, visible
+from harvester.cli.text import counted, number, visible
 from harvester.registry import Record
 from harvester.registry.resources import WORK_ITEMS, parse_time
 
@@ -168,8 +168,7 @@ def _head(watch: Watch, when: Text) -> Text:
     counts = dict.fromkeys(STYLES, 0)
     for item in watch.items.values():
         counts[item["status"]] = counts.get(item["status"], 0) + 1
-    many = f"{number(len(watch.items))} work item{'s' if len(watch.items) > 1 else ''}"
-    head = Text(many, style="bold", no_wrap=True, overflow="ellipsis")
+    head = Text(counted(len(watch.items), "work item"), style="bold", no_wrap=True, overflow="ellipsis")
     for status, count in counts.items():
         if count:
             said = {"Success": "succeeded", "Suspended": "suspended until seen to"}.get(status, visible(status).lower())
