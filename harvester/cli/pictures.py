@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from harvester.ask import Directory, Excerpt, File, Happening, Portrait, excerpt, within
@@ -17,7 +17,7 @@ from harvester.ask.items import IN_PROCESS
 from harvester.ask.portrait import FAILURE
 from harvester.cli.canvas import Canvas, Fact, Row
 from harvester.cli.output import shown
-from harvester.cli.text import counted, local_time, number, one_line, size, visible
+from harvester.cli.text import counted, local_time, number, one_line, since, size, visible
 from harvester.registry import Record, Resource
 from harvester.registry.resources import parse_time
 
@@ -74,8 +74,8 @@ def ago(text: str, now: datetime) -> str:
 
 
 def _days(text: str, now: datetime) -> float | None:
-    moment = parse_time(text)
-    return None if moment is None or moment.year <= 1 else (now - moment).total_seconds() / 86400
+    ago = since(text, now)
+    return None if ago is None else ago / timedelta(days=1)
 
 
 def _age_style(days: float | None, storage: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from harvester.registry.resources import parse_time
 
@@ -75,6 +75,12 @@ def local_time(text: str) -> str:
         return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"
     except (ValueError, OverflowError):  # the local zone reaches beyond the year 9999, or before the first
         return text
+
+
+def since(text: str, now: datetime) -> timedelta | None:
+    """How long ago a Registry time is; None if it is none, as that of what has never happened."""
+    moment = parse_time(text)
+    return None if moment is None or moment.year <= 1 else now - moment
 
 
 def duration(seconds: float | None) -> str:
