@@ -41,6 +41,13 @@ def default_format() -> Format:
     return Format.TABLE if sys.stdout.isatty() else Format.NDJSON
 
 
+def asked_for(form: Format | None, *, json: bool) -> Format | None:
+    """What `--format` and `--json` say together; None if neither was given. Raises ConfigError if they disagree."""
+    if json and form not in (None, Format.JSON):
+        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
+    return Format.JSON if json else form
+
+
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "objects": ("id", "identifier", "title", "state", "storage_option", "file_count", "size", "updated_at"),
     "files": ("id", "identifier", "state", "size", "file_format", "storage_option", "last_fixity_check"),
@@ -229,4 +236,4 @@ def nobody_reads(wait: float = 0.0) -> bool:
         return False
 
 
-__all__ = ["Format", "Writer", "csv_cell", "default_format", "nobody_reads", "parse_fields", "shown"]
+__all__ = ["Format", "Writer", "asked_for", "csv_cell", "default_format", "nobody_reads", "parse_fields", "shown"]
