@@ -25,8 +25,16 @@ class Report(StrEnum):
     RESTORATIONS = "restorations"
 
 
+IN_PROCESS = ("Pending", "Started")
+"""Statuses of work items that go on by themselves."""
+
+UNFINISHED = (*IN_PROCESS, "Suspended")
+"""Statuses of work items that are not done: suspended ones wait for a person."""
+
+NOT_DONE: tuple[Filter, ...] = tuple(("status__in", status) for status in UNFINISHED)
+
 _REPORTS: Mapping[Report, tuple[Filter, ...]] = {
-    Report.INPROCESS: (("status__in", "Started"), ("status__in", "Pending")),
+    Report.INPROCESS: tuple(("status__in", status) for status in IN_PROCESS),
     Report.PROBLEMS: (("status__in", "Cancelled"), ("status__in", "Failed"), ("status__in", "Suspended")),
     Report.RESTORATIONS: (
         ("action__in", "Glacier Restore"),
@@ -92,7 +100,6 @@ _SELDOM = 6
 """Looks from one request for a suspended item to the next: a person takes longer than a machine."""
 
 _STATUS = frozenset({"status", "status__in"})
-_NOT_DONE: tuple[Filter, ...] = tuple(("status__in", status) for status in ("Pending", "Started", "Suspended"))
 _STEADY = frozenset({"action", "action__in", "bucket", "etag", "institution_id", "name"})
 """Filters on what does not change about a work item: whatever it does, it stays in a list by these."""
 
@@ -125,7 +132,7 @@ class Watch:
         self._looks += 1
         if self._filters is not None and len(seen) > PER_PAGE_MAX and not _STATUS & {name for name, _ in self._filters}:
             # Most of so many are done: from now on only the others are worth a page.
-            self._filters = (*self._filters, *_NOT_DONE)
+            self._filters = (*self._filters, *NOT_DONE)
         seen |= await self._sought({n for n, item in self.items.items() if n not in seen and self._is_due(item)})
         changes = [Change(item, self.items.get(number)) for number, item in seen.items()]
         self.items |= seen
@@ -188,7 +195,10 @@ async def follow(
 
 
 __all__ = [
+    "IN_PROCESS",
+    "NOT_DONE",
     "REPORT_SINCE",
+    "UNFINISHED",
     "Change",
     "Report",
     "Watch",

@@ -25,7 +25,6 @@ ITEMS_READ = 100
 
 FAILURE = "Failure"
 NEVER = datetime.min.replace(tzinfo=UTC)
-UNDER_WAY = frozenset({"Pending", "Started"})
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ higher than all there were before is the one that was asked for, whosever clock 
 
 from __future__ import annotations
 
+from harvester.ask.items import NOT_DONE
 from harvester.errors import ConflictError, DeniedError, SlowError, TransientError
 from harvester.registry import Filter, Record, RegistryClient
 from harvester.registry.resources import PARENT_FILTER, WORK_ITEMS
 
 _RESTORATIONS: tuple[Filter, ...] = (("action__in", "Restore Object"), ("action__in", "Glacier Restore"))
-_UNDER_WAY: tuple[Filter, ...] = tuple(("status__in", status) for status in ("Pending", "Started", "Suspended"))
 
 
 def restores(item: Record, target: Record) -> bool:
@@ -50,7 +50,7 @@ async def in_the_way(client: RegistryClient, target: Record) -> Record | None:
     # A bag that is on its way in again does not know its object yet; the Registry goes by its name.
     bag, institution = target["bag_name"], ("institution_id", str(target["institution_id"]))
     for name in ((PARENT_FILTER, str(target["id"])), ("name", f"{bag}.tar"), ("name", bag)):
-        if name[1] and (found := await _newest(client, (institution, name, *_UNDER_WAY))):
+        if name[1] and (found := await _newest(client, (institution, name, *NOT_DONE))):
             return found
     return None
 

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from harvester.ask.findings import AFFORDABLE, Answer, Concern, Finding, Query, Rules, Tally, counted
 from harvester.ask.holdings import UNDATED, Objects, for_each, moment, read_list, read_of_each
+from harvester.ask.items import NOT_DONE, UNFINISHED
 from harvester.registry import Filter, Page, Record, RegistryClient
 from harvester.registry.counting import exact_parts
 from harvester.registry.listing import Ids
@@ -21,7 +22,6 @@ from harvester.registry.windows import EPOCH, LAST, MICROSECOND, micros
 
 FAILURE: Filter = ("outcome", "Failure")
 NEWEST_FIRST = ("date_time__desc", "id__asc")
-UNFINISHED = ("Pending", "Started", "Suspended")
 SETTLED = ("Success", "Cancelled")
 
 
@@ -229,8 +229,7 @@ async def stalled_items(
             if still or row["status"] == "Suspended" or (row["needs_admin_review"] and row["status"] not in SETTLED):
                 add(row)
 
-    status = tuple(("status__in", value) for value in UNFINISHED)
-    await read_list(client, WORK_ITEMS, (*common, *status), take)
+    await read_list(client, WORK_ITEMS, (*common, *NOT_DONE), take)
     of = unfinished
     await read_list(client, WORK_ITEMS, (*common, ("needs_admin_review", "true")), take)
     return Answer(Concern.WORK_ITEMS, count=stalled.count, findings=stalled.first, more={"unfinished": of})

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from harvester.ask import Answer, Audit, Concern, Plan, Rules, Status, audit, doubts
-from harvester.cli import options
-from harvester.cli.audit_report import command, counted, report, title
+from harvester.ask import Answer, Audit, Concern, Plan, Question, Rules, Status, audit
+from harvester.cli import completion, options
+from harvester.cli.audit_report import command, report, title
 from harvester.cli.dates import age, with_plain_dates
 from harvester.cli.exits import COMPLETE, FAILED, INCOMPLETE, explain
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json
-from harvester.cli.text import number
+from harvester.cli.text import counted, number
 from harvester.errors import ConfigError
-from harvester.registry import RegistryClient, parse_filters
+from harvester.registry import RegistryClient
 from harvester.registry.resources import OBJECTS, format_time, nearest
 
 FEW, MANY = 5, 1000
@@ -33,7 +33,10 @@ Limit = Annotated[
     int | None,
     typer.Option(help=f"Findings shown of each question [default: {FEW}; JSON: {MANY}].", min=1, max=MANY, metavar="N"),
 ]
-Only = Annotated[str | None, typer.Option(help=f"Ask only some of: {', '.join(Concern)}.", metavar="NAMES")]
+Only = Annotated[
+    str | None,
+    typer.Option(help=f"Ask only some of: {', '.join(Concern)}.", metavar="NAMES", autocompletion=completion.questions),
+]
 Deep = Annotated[bool, typer.Option("--deep", help="Ask also what takes more than 200 requests.")]
 
 
@@ -77,12 +80,12 @@ def audit_command(
         only=_questions(only),
         deep=deep,
     )
-    chosen = parse_filters(OBJECTS, with_plain_dates(OBJECTS, filters or ()))
-    if chosen and rules.only == {Concern.DELETIONS}:
+    question = Question.parse(OBJECTS, with_plain_dates(OBJECTS, filters or ()))
+    if question.filters and rules.only == {Concern.DELETIONS}:
         raise ConfigError(
             "deletions are asked of the whole institution only", place="--only", mend="give no NAME=VALUE"
         )
-    for doubt in doubts(chosen):
+    for doubt in question.doubts():
         session.terminal.say(doubt)
 
     def tell(plan: Plan) -> None:
@@ -93,16 +96,16 @@ def audit_command(
             return f"{number(sum(client.traffic.requests.values()))} requests so far"
 
         async with session.terminal.telling(so_far):
-            return await audit(client, chosen, rules, tell=tell)
+            return await audit(client, question.filters, rules, tell=tell)
 
     result = session.ask(work)
     if json:
         print_json(as_json(result))
     else:
         report(result)
-    if chosen and result.objects == 0:
+    if question.filters and result.objects == 0:
         session.terminal.say(
-            f"no object is {shlex.join(f'{name}={value}' for name, value in chosen)}: nothing was audited"
+            f"no object is {shlex.join(f'{name}={value}' for name, value in question.filters)}: nothing was audited"
         )
     if result.found:
         return FAILED

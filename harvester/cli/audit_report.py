@@ -1,6 +1,6 @@
 """An audit for people: every question with its number, then what was found, and what to do about it.
 
-Hides how identifiers and dates are fitted into the width of the terminal. What the Registry sent is shown with its
+Hides how dates, identifiers and details share the width of the terminal. What the Registry sent is shown with its
 control characters visible (`cli.text`); an identifier that is too long loses its middle, since its beginning says
 whose it is and its end which file.
 """
@@ -8,17 +8,19 @@ whose it is and its end which file.
 from __future__ import annotations
 
 import shlex
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
+from rich.cells import cell_len
 from rich.text import Text
 
 from harvester.ask import Answer, Audit, Concern, Finding, Query, Rules, Status
 from harvester.cli.exits import explain
-from harvester.cli.text import duration, local_time, number, one_line
+from harvester.cli.fitting import cut_at_end, filled, terminal_columns
+from harvester.cli.terminal import console_on
+from harvester.cli.text import counted, duration, local_time, number, one_line
 from harvester.registry.resources import format_time
 
 TITLES: Mapping[Concern, str] = {
@@ -74,8 +76,7 @@ def command(query: Query) -> str:
 
 def report(result: Audit) -> None:
     """Print the audit to stdout."""
-    console = Console(markup=False, highlight=False, emoji=False)
-    room = console.width if console.is_terminal else None
+    console, room = console_on(sys.stdout), terminal_columns()
     for line in (*_head(result), *_overview(result), *_sections(result, room), *_end(result, room)):
         console.print(line, soft_wrap=True)
 
@@ -165,8 +166,8 @@ def _findings(answer: Answer, room: int | None) -> Iterator[Text]:
     for date, number_, name, detail in rows:
         line = Text(f"  {date.ljust(dates)}  ", style="dim")
         line.append(number_.rjust(ids) + "  " if ids else "", style="default not dim")
-        line.append(_middle_cut(name, names) + " " * (names - cell_len(_middle_cut(name, names))), "default not dim")
-        line.append(f"  {_cut(detail, details)}".rstrip())
+        line.append(filled(name, names, tail=names), "default not dim")
+        line.append(f"  {cut_at_end(detail, details)}".rstrip())
         yield line
 
 
@@ -209,28 +210,7 @@ def _end(result: Audit, room: int | None) -> Iterator[Text]:
     yield from _paragraph("", f"{said} ({cost})", room, style="bold")
 
 
-def counted(count: int, noun: str) -> str:
-    """1 file, 2,345 files."""
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
-
-
 def _in_words(length: timedelta) -> str:
     hours = round(length.total_seconds() / 3600)
     count, unit = (hours // 24, "day") if hours % 24 == 0 else (hours, "hour")
     return counted(count, unit)
-
-
-def _cut(text: str, width: int) -> str:
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, width - 1).rstrip() + "…" if width > 1 else ""
-
-
-def _middle_cut(text: str, width: int) -> str:
-    if cell_len(text) <= width:
-        return text
-    head = set_cell_size(text, (width - 1) * 3 // 5)
-    tail = text[-width:]
-    while cell_len(tail) > width - 1 - cell_len(head):
-        tail = tail[1:]
-    return f"{head}…{tail}"

@@ -6,15 +6,15 @@ whole lines without either; an encoding without tree characters gets ASCII. Fore
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 from rich.text import Text
 
+from harvester.cli.fitting import cut_within, filled, terminal_columns
+from harvester.cli.terminal import console_on
 from harvester.cli.text import visible
 
 MARGIN = 2
@@ -29,8 +29,6 @@ LAST, LEAST = 20, 10
 NARROWEST_NAME = 16
 LONGEST_NAME = 72
 """Where the cells begin at the latest in lines that are not cut; longer names push theirs to the right."""
-TAIL = 8
-"""Cells kept of the end of a name that is cut: it is where file names differ."""
 
 FLUSH_AT = 500
 
@@ -62,9 +60,9 @@ class Canvas:
     """Where a picture is drawn, line by line. `everything`: nothing is cut, however wide a line becomes."""
 
     def __init__(self, *, everything: bool = False) -> None:
-        self._console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
-        on_terminal = self._console.is_terminal
-        self.room = None if everything or not on_terminal else max(_columns(), NARROWEST_NAME + MARGIN)
+        self._console = console_on(sys.stdout)
+        columns = None if everything else terminal_columns()
+        self.room = None if columns is None else max(columns, NARROWEST_NAME + MARGIN)
         self._encoding = sys.stdout.encoding or "utf-8"
         self._lines: list[Text] = []
 
@@ -139,7 +137,8 @@ class Canvas:
             widths[widths.index(max(widths))] -= 1
         for *cells, (last, style) in plain:
             parts = [(_filled(text, width), own) for (text, own), width in zip(cells, widths, strict=True)]
-            self.line(" " * MARGIN, *parts, (last if self.room is None else cut(last, self._spare(widths)), style))
+            last = last if self.room is None else cut_within(last, self._spare(widths))
+            self.line(" " * MARGIN, *parts, (last, style))
 
     def _spare(self, widths: Sequence[int]) -> int:
         """Cells that columns of these widths leave on a line."""
@@ -152,7 +151,7 @@ class Canvas:
     def _row(self, row: Row, left: int, widths: Sequence[int], right: Sequence[bool]) -> None:
         name, note = visible(row.name), f"{'':{GAP}}{row.note}" if row.note else ""
         if self.room is not None and cell_len(row.branches + name + note) > left:
-            name, note = cut(name, max(left - cell_len(row.branches), 1)), ""
+            name, note = cut_within(name, max(left - cell_len(row.branches), 1)), ""
         parts: list[tuple[str, str]] = [(" " * MARGIN, ""), (row.branches, "dim"), (name, row.style), (note, "dim")]
         if row.cells:
             parts.append((" " * (left - cell_len(row.branches + name + note)), ""))
@@ -174,7 +173,7 @@ class Canvas:
         """Write what was drawn. Raises BrokenPipeError once nobody reads any more."""
         with self._console.capture() as drawn:
             for line in self._lines:
-                self._console.print(line)
+                self._console.print(line, soft_wrap=True)
         self._lines.clear()
         text = drawn.get()
         if not self._encoding.lower().replace("-", "").startswith("utf"):
@@ -185,29 +184,11 @@ class Canvas:
 
 
 def _filled(text: str, width: int) -> str:
-    short = cut(text, width)
-    return short + " " * (width - cell_len(short) + GAP)
-
-
-def _columns() -> int:
-    return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    return filled(text, width) + " " * GAP
 
 
 def _left(row: Row) -> str:
     return row.branches + visible(row.name) + (f"{'':{GAP}}{row.note}" if row.note else "")
 
 
-def cut(text: str, width: int) -> str:
-    """`text` in at most `width` cells: its middle is left out."""
-    if cell_len(text) <= width:
-        return text
-    tail = ""
-    for character in reversed(text):
-        if cell_len(character + tail) > min(TAIL, width // 3):
-            break
-        tail = character + tail
-    head = set_cell_size(text, max(width - 1 - cell_len(tail), 0)).rstrip()
-    return f"{head}…{tail}"
-
-
-__all__ = ["Canvas", "Fact", "Row", "cut"]
+__all__ = ["Canvas", "Fact", "Row"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import typer
 
+from harvester.ask import Concern
 from harvester.ask.question import OBJECT_NAMES
 from harvester.config import BUILT_IN_PROFILES, config_file
 from harvester.errors import ConfigError
@@ -33,11 +34,14 @@ AN_EXAMPLE = {
 
 
 def _resource(context: typer.Context) -> Resource:
-    """The list that was named before; where a command has none, filters choose objects."""
-    # An option without its value yet, and the parser has not come to the arguments.
-    named = context.params.get("resource") or next(iter(context.args), OBJECTS.path)
+    """The list that was named before, or that the command is named for; any other command's filters choose objects."""
+    if any(parameter.name == "resource" for parameter in context.command.params):
+        # An option without its value yet, and the parser has not come to the arguments.
+        named = context.params.get("resource") or next(iter(context.args), OBJECTS.path)
+    else:
+        named = context.info_name
     try:
-        return resource_named(named)
+        return resource_named(named or "")
     except ConfigError:
         return OBJECTS
 
@@ -79,6 +83,11 @@ def fields(context: typer.Context, incomplete: str) -> list[str]:
 def resource_lists(incomplete: str) -> list[str]:
     """Names of lists, the last of a list with commas."""
     return _listed(RESOURCES, incomplete)
+
+
+def questions(incomplete: str) -> list[str]:
+    """Questions of an audit, the last of a list with commas."""
+    return _listed(Concern, incomplete)
 
 
 def _listed(names: Iterable[str], incomplete: str) -> list[str]:

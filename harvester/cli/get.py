@@ -12,6 +12,7 @@ import orjson
 import typer
 
 from harvester.ask import Portrait, find, portray
+from harvester.cli import options
 from harvester.cli.canvas import Canvas
 from harvester.cli.exits import COMPLETE
 from harvester.cli.output import harmless
@@ -19,7 +20,7 @@ from harvester.cli.pictures import View, draw_file, draw_object, draw_record
 from harvester.cli.session import Session, with_session
 from harvester.cli.text import number
 from harvester.errors import ConfigError, NotFoundError
-from harvester.registry import RESOURCES, Record, RegistryClient, Resource
+from harvester.registry import Record, RegistryClient, Resource
 from harvester.registry.resources import FILES, OBJECTS, resource_named
 
 
@@ -34,16 +35,10 @@ FILES_SHOWN = "40"
 EVENTS_SHOWN = 10
 
 
-def _resources(incomplete: str) -> list[str]:
-    return [name for name in RESOURCES if name.startswith(incomplete)]
-
-
 @with_session
 def get_command(
     session: Session,
-    resource: Annotated[
-        str, typer.Argument(help=f"One of {', '.join(RESOURCES)}.", metavar="RESOURCE", autocompletion=_resources)
-    ],
+    resource: options.ResourceName,
     key: Annotated[
         str | None,
         typer.Argument(

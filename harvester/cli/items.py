@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from harvester.ask import REPORT_SINCE, Report, Watch, query
+from harvester.ask import REPORT_SINCE, Question, Report, Watch, query
+from harvester.cli import completion
 from harvester.cli.dates import FORMS, spelled_out, with_plain_dates
 from harvester.cli.exits import COMPLETE
-from harvester.cli.output import Format, Writer, default_format, nobody_reads
+from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads
 from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
 from harvester.cli.watch import EVERY, age, subject, watched
 from harvester.errors import ChangedError, ConfigError
-from harvester.registry import Filter, Record, RegistryClient, listed, parse_filters
+from harvester.registry import Record, RegistryClient, listed
 from harvester.registry.resources import WORK_ITEMS, parse_sort, parse_time
 
 NEWEST_FIRST = "date_processed__desc"
@@ -33,7 +35,11 @@ def items_command(
     session: Session,
     filters: Annotated[
         list[str] | None,
-        typer.Argument(help="Only these: action=Ingest, status=Failed, name=a.tar, …", metavar="[NAME=VALUE]..."),
+        typer.Argument(
+            help="Only these: action=Ingest, status=Failed, name=a.tar, …",
+            metavar="NAME=VALUE",
+            autocompletion=completion.filters,
+        ),
     ] = None,
     report: Annotated[
         Report | None, typer.Option(help="Under way, gone wrong, or restorations; of the last 30 days.")
@@ -52,7 +58,11 @@ def items_command(
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     sort: Annotated[
         str,
-        typer.Option(help="Column, with __desc to descend. By id none is missed, whatever moves.", metavar="COLUMN"),
+        typer.Option(
+            help="Column, with __desc to descend. By id none is missed, whatever moves.",
+            metavar="COLUMN",
+            autocompletion=completion.sorts,
+        ),
     ] = NEWEST_FIRST,
     limit: Annotated[int | None, typer.Option(help="List so many at most.", min=1, metavar="N")] = None,
 ) -> int:
@@ -68,22 +78,22 @@ def items_command(
       harvester items --watch
       harvester items name=photos-2026.tar --until-done
     """
-    if json and form not in (None, Format.JSON):
-        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
-    form = Format.JSON if json else form
+    form = asked_for(form, json=json)
     watching = watch or until_done
     if watching and not (filters or report):
         report = Report.INPROCESS
-    asked = _query(filters or (), report, since)
+    question = _question(filters or (), report, since)
     by = parse_sort(WORK_ITEMS, sort)
-    if not watching:
-        return session.ask(lambda client: _list(client, asked, form or default_format(), by, limit))
-    if form in (Format.CSV, Format.TABLE) or limit or by != NEWEST_FIRST:
+    if watching and (form in (Format.CSV, Format.TABLE) or limit or by != NEWEST_FIRST):
         raise ConfigError("--format csv and table, --sort and --limit are for lists", place="--watch")
+    for doubt in question.doubts():
+        session.terminal.say(doubt)
+    if not watching:
+        return session.ask(lambda client: _list(client, question, form or default_format(), by, limit))
     pause = max(1 / session.settings().rate, every)
 
     async def watching_them(client: RegistryClient) -> int:
-        items = Watch(client, asked)
+        items = Watch(client, await question.resolved(client))
         return await watched(items, session.terminal, every=pause, form=form, until_done=until_done)
 
     try:
@@ -92,17 +102,19 @@ def items_command(
         return interrupted.exit_code
 
 
-def _query(arguments: Sequence[str], report: Report | None, since: str | None) -> tuple[Filter, ...]:
+def _question(arguments: Sequence[str], report: Report | None, since: str | None) -> Question:
     if since is None and report is not None and not any(text.startswith("date_processed__") for text in arguments):
         since = REPORT_SINCE
     if since is not None:
         said, since = since, spelled_out(since, datetime.now(UTC).replace(microsecond=0))
         if parse_time(since) is None:
             raise ConfigError(f"{said!r} is no date", place="--since", mend=FORMS)
-    return query(parse_filters(WORK_ITEMS, with_plain_dates(WORK_ITEMS, arguments)), report, since)
+    question = Question.parse(WORK_ITEMS, with_plain_dates(WORK_ITEMS, arguments))
+    return replace(question, filters=query(question.filters, report, since))
 
 
-async def _list(client: RegistryClient, filters: Sequence[Filter], form: Format, sort: str, limit: int | None) -> int:
+async def _list(client: RegistryClient, question: Question, form: Format, sort: str, limit: int | None) -> int:
+    filters = await question.resolved(client)
     writer = Writer(WORK_ITEMS, form, COLUMNS if form is Format.TABLE else ())
     try:
         async with aclosing(listed(client, WORK_ITEMS, filters, sort=sort, limit=limit)) as pages:

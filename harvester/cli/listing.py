@@ -11,9 +11,8 @@ from harvester.ask import Question
 from harvester.cli import completion, options
 from harvester.cli.dates import with_plain_dates
 from harvester.cli.exits import COMPLETE
-from harvester.cli.output import Format, Writer, default_format, nobody_reads, parse_fields
+from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads, parse_fields
 from harvester.cli.session import Session, with_session
-from harvester.errors import ConfigError
 from harvester.registry import BY_ID, RegistryClient, listed, resource_named
 from harvester.registry.resources import parse_sort
 
@@ -60,12 +59,11 @@ def list_command(
       harvester list items status=Failed --sort date_processed__desc --limit 20
       harvester list files --fields identifier,sha256,last_fixity_check
     """
-    if json and form not in (None, Format.JSON):
-        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
+    form = asked_for(form, json=json) or default_format()
     wanted = resource_named(resource)
     question = Question.parse(wanted, with_plain_dates(wanted, filters or ()))
     by = parse_sort(wanted, sort) if sort else BY_ID[0]
-    writer = Writer(wanted, Format.JSON if json else form or default_format(), parse_fields(wanted, fields))
+    writer = Writer(wanted, form, parse_fields(wanted, fields))
     for doubt in question.doubts():
         session.terminal.say(doubt)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harvester.cli import completion, terminal
+from harvester.registry import RESOURCES
 
 Config = Annotated[
     Path | None,
@@ -39,7 +40,7 @@ Filters = Annotated[
 ]
 ResourceName = Annotated[
     str,
-    typer.Argument(help="What to ask for.", metavar="RESOURCE", autocompletion=completion.resources),
+    typer.Argument(help=f"One of {', '.join(RESOURCES)}.", metavar="RESOURCE", autocompletion=completion.resources),
 ]
 ListFilters = Annotated[
     list[str] | None,

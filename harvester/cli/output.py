@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import select
 import sys
 import unicodedata
@@ -19,8 +18,9 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
+from harvester.cli.fitting import cut_at_end, cut_in_front, terminal_columns
 from harvester.cli.text import local_time, number, size, visible
 from harvester.errors import ConfigError
 from harvester.registry import Record, Resource
@@ -39,6 +39,13 @@ class Format(StrEnum):
 def default_format() -> Format:
     """A table for whoever looks at it, NDJSON for whatever reads it."""
     return Format.TABLE if sys.stdout.isatty() else Format.NDJSON
+
+
+def asked_for(form: Format | None, *, json: bool) -> Format | None:
+    """What `--format` and `--json` say together; None if neither was given. Raises ConfigError if they disagree."""
+    if json and form not in (None, Format.JSON):
+        raise ConfigError(f"not together with --format {form}", place="--json", mend="give one of them")
+    return Format.JSON if json else form
 
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +82,7 @@ class Writer:
         self._fields = tuple(fields) or (COLUMNS[resource.path] if form is Format.TABLE else ())
         self._all = resource.fields
         self._begun = False
-        self._room = _room()
+        self._room = terminal_columns()
         self._widths: list[int] = []
         self._hide = harmless if sys.stdout.isatty() else _as_it_is
         self._page: Callable[[Sequence[Record]], str] = {
@@ -182,11 +189,6 @@ def _is_time(name: str) -> bool:
     return name.endswith(("_at", "_date", "date_time", "datetime", "_check", "date_processed", "mtime"))
 
 
-def _room() -> int | None:
-    """Columns of the terminal; None where stdout is none and a line may be as long as it likes."""
-    return os.get_terminal_size(sys.stdout.fileno()).columns or 80 if sys.stdout.isatty() else None
-
-
 NARROWEST = 8
 BETWEEN = "  "
 
@@ -210,21 +212,12 @@ def _aligned(names: Sequence[str], cells: Sequence[str], widths: Sequence[int], 
     """A row as a line; on a terminal never longer than that is wide."""
     fitted = []
     for name, text, width in zip(names, cells, widths, strict=True):
-        cut = _cut_in_front if name == "name" or name.endswith("identifier") else _cut
+        cut = cut_in_front if name == "name" or name.endswith("identifier") else cut_at_end
         cell = text if room is None else cut(text, width)
         padding = " " * (width - cell_len(cell))
         fitted.append(padding + cell if name in NUMERIC else cell + padding)
     line = BETWEEN.join(fitted).rstrip()
-    return (line if room is None else _cut(line, room)) + "\n"
-
-
-def _cut(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip(" …") + "…"
-
-
-def _cut_in_front(text: str, width: int) -> str:
-    """For identifiers and names of bags, which all begin alike."""
-    return text if cell_len(text) <= width else "…" + set_cell_size(text[::-1], width - 1)[::-1].lstrip(" …")
+    return (line if room is None else cut_at_end(line, room)) + "\n"
 
 
 def _out(text: str) -> None:
@@ -243,4 +236,4 @@ def nobody_reads(wait: float = 0.0) -> bool:
         return False
 
 
-__all__ = ["Format", "Writer", "csv_cell", "default_format", "nobody_reads", "parse_fields", "shown"]
+__all__ = ["Format", "Writer", "asked_for", "csv_cell", "default_format", "nobody_reads", "parse_fields", "shown"]

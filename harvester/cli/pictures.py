@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from harvester.ask import Directory, Excerpt, File, Happening, Portrait, excerpt, within
 from harvester.ask.bag import ALGORITHMS
-from harvester.ask.portrait import FAILURE, UNDER_WAY
+from harvester.ask.items import IN_PROCESS
+from harvester.ask.portrait import FAILURE
 from harvester.cli.canvas import Canvas, Fact, Row
 from harvester.cli.output import shown
-from harvester.cli.text import local_time, number, one_line, size, visible
+from harvester.cli.text import counted, local_time, number, one_line, since, size, visible
 from harvester.registry import Record, Resource
 from harvester.registry.resources import parse_time
 
@@ -73,8 +74,8 @@ def ago(text: str, now: datetime) -> str:
 
 
 def _days(text: str, now: datetime) -> float | None:
-    moment = parse_time(text)
-    return None if moment is None or moment.year <= 1 else (now - moment).total_seconds() / 86400
+    ago = since(text, now)
+    return None if ago is None else ago / timedelta(days=1)
 
 
 def _age_style(days: float | None, storage: str) -> str:
@@ -131,17 +132,13 @@ def _state(found: Record) -> Fact:
 def _contents(portrait: Portrait, view: View) -> Fact:
     """The object's own count and size, and whether its files bear them out."""
     found, bag = portrait.object, portrait.bag
-    claim = f"{_files(found.get('file_count') or 0)}, {size(found.get('size') or 0)}"
+    claim = f"{counted(found.get('file_count') or 0, 'file')}, {size(found.get('size') or 0)}"
     if view.files == 0 or not portrait.whole:
         return Fact("contents", claim)
     if portrait.counts_agree:
         return Fact("contents", f"{claim}  ✓ as its files add up")
-    problem = f"✗ its active files add up to {_files(bag.active)}, {size(bag.size)}"
+    problem = f"✗ its active files add up to {counted(bag.active, 'file')}, {size(bag.size)}"
     return Fact("contents", f"{claim}  {problem}", "bold red")
-
-
-def _files(count: int) -> str:
-    return f"{number(count)} {'file' if count == 1 else 'files'}"
 
 
 # Its files
@@ -180,7 +177,7 @@ def _branches(part: Excerpt, columns: _Columns, before: str = "") -> Iterator[Ro
     lines: list[Row | Excerpt] = [columns.of_file(file) for file in part.files]
     if part.files_left:
         rest = part.directory.files[len(part.files) :]
-        lines.append(_left_out(f"{number(part.files_left)} more {'file' if part.files_left == 1 else 'files'}", rest))
+        lines.append(_left_out(counted(part.files_left, "more file"), rest))
     lines += part.excerpts
     if part.directories_left:
         lines.append(_directories_left_out(part.directories_left))
@@ -202,7 +199,7 @@ def _left_out(what: str, files: Sequence[File]) -> Row:
 def _directories_left_out(left: Sequence[Directory]) -> Row:
     count = len(left)
     what = f"{number(count)} more {'directory' if count == 1 else 'directories'}"
-    name = f"… {what} of {_files(sum(d.active for d in left))}"
+    name = f"… {what} of {counted(sum(d.active for d in left), 'file')}"
     return Row(name, (size(sum(d.size for d in left)),), style="italic", cell_styles=("italic",))
 
 
@@ -250,7 +247,7 @@ class _Columns:
 
     def of_directory(self, directory: Directory) -> Row:
         deleted = f", {number(directory.deleted)} deleted" if directory.deleted else ""
-        note = f"{_files(directory.active)}{deleted}"
+        note = f"{counted(directory.active, 'file')}{deleted}"
         return Row(f"{directory.name}/", (size(directory.size),), note=note, style="bold blue", cell_styles=("bold",))
 
     def _digest(self, file: File) -> str:
@@ -309,7 +306,7 @@ Line = tuple[tuple[str, str], ...]
 
 def _happening_line(canvas: Canvas, happening: Happening, identifier: str) -> Line:
     line = _event_line(canvas, happening.newest, identifier)
-    return line if happening.count == 1 else (*line[:-1], (_files(happening.count), "dim"))
+    return line if happening.count == 1 else (*line[:-1], (counted(happening.count, "file"), "dim"))
 
 
 def _event_line(canvas: Canvas, event: Record, identifier: str = "") -> Line:
@@ -330,8 +327,8 @@ def _date_cell(canvas: Canvas, text: str) -> tuple[str, str]:
 
 
 def _items(canvas: Canvas, portrait: Portrait, view: View) -> None:
-    under_way = [item for item in portrait.items if item.get("status") in UNDER_WAY]
-    rest = [item for item in portrait.items if item.get("status") not in UNDER_WAY]
+    under_way = [item for item in portrait.items if item.get("status") in IN_PROCESS]
+    rest = [item for item in portrait.items if item.get("status") not in IN_PROCESS]
     how_many = (f"{len(under_way)} under way", "bold yellow") if under_way else ("none under way", "dim")
     canvas.section("Work items", how_many)
     shown_items = [*under_way, *rest][: max(ITEMS_SHOWN, len(under_way))]

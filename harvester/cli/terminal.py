@@ -84,18 +84,18 @@ def text_of(path: Path) -> str:
 
 def print_table(table: Table) -> None:
     """A table to stdout, as wide as the terminal is; what is no terminal gets no colours."""
-    _console(sys.stdout).print(table)
+    console_on(sys.stdout).print(table)
 
 
 def print_sentence(text: str) -> None:
     """A sentence to stdout, on a terminal without breaking its words."""
     if sys.stdout.isatty():
-        _console(sys.stdout).print(Text(one_line(text)))
+        console_on(sys.stdout).print(Text(one_line(text)))
     else:
         print(one_line(text))
 
 
-def _console(file: TextIO) -> Console:
+def console_on(file: TextIO) -> Console:
     """rich's way of writing to a file. FORCE_COLOR, which CI systems set, makes no terminal of what is none."""
     force = None if file.isatty() else False
     return Console(file=file, force_terminal=force, markup=False, highlight=False, emoji=False)
@@ -107,7 +107,7 @@ class Terminal:
     def __init__(self, *, verbose: int, quiet: bool, log_format: LogFormat = LogFormat.TEXT) -> None:
         say_in(log_format)
         self.quiet = quiet
-        self.console = _console(sys.stderr)
+        self.console = console_on(sys.stderr)
         self.live = self.console.is_terminal and not quiet and not _as_json and not self.console.is_dumb_terminal
         level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         handler = _Handler(self._line)

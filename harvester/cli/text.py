@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from harvester.registry.resources import parse_time
 
@@ -52,6 +52,11 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """1 file, 2,345 files."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """Bytes in binary units: 1.2 TiB."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
@@ -70,6 +75,12 @@ def local_time(text: str) -> str:
         return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"
     except (ValueError, OverflowError):  # the local zone reaches beyond the year 9999, or before the first
         return text
+
+
+def since(text: str, now: datetime) -> timedelta | None:
+    """How long ago a Registry time is; None if it is none, as that of what has never happened."""
+    moment = parse_time(text)
+    return None if moment is None or moment.year <= 1 else now - moment
 
 
 def duration(seconds: float | None) -> str:

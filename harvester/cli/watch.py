@@ -20,9 +20,9 @@ from harvester.ask.items import failed, succeeded, suspended, under_way
 from harvester.cli.exits import COMPLETE, FAILED
 from harvester.cli.output import Format, Writer
 from harvester.cli.terminal import Terminal
-from harvester.cli.text import number, visible
+from harvester.cli.text import counted, number, since, visible
 from harvester.registry import Record
-from harvester.registry.resources import WORK_ITEMS, parse_time
+from harvester.registry.resources import WORK_ITEMS
 
 EVERY = 10.0
 """Seconds between two looks, unless asked for otherwise."""
@@ -141,10 +141,10 @@ _UNITS = (("s", 1, 100), ("m", 60, 100), ("h", 3600, 100), ("d", 86_400, 1000), 
 
 def age(time: str, now: datetime) -> str:
     """How long ago a Registry time is: 45s, 5m, 3h, 30d, 2y; a dash where there is none."""
-    moment = parse_time(time)
-    if moment is None or moment.year <= 1:
+    ago = since(time, now)
+    if ago is None:
         return "–"
-    seconds = max(0, int((now - moment).total_seconds()))
+    seconds = max(0, int(ago.total_seconds()))
     return next(f"{seconds // unit}{letter}" for letter, unit, most in _UNITS if seconds < unit * most)
 
 
@@ -168,8 +168,7 @@ def _head(watch: Watch, when: Text) -> Text:
     counts = dict.fromkeys(STYLES, 0)
     for item in watch.items.values():
         counts[item["status"]] = counts.get(item["status"], 0) + 1
-    many = f"{number(len(watch.items))} work item{'s' if len(watch.items) > 1 else ''}"
-    head = Text(many, style="bold", no_wrap=True, overflow="ellipsis")
+    head = Text(counted(len(watch.items), "work item"), style="bold", no_wrap=True, overflow="ellipsis")
     for status, count in counts.items():
         if count:
             said = {"Success": "succeeded", "Suspended": "suspended until seen to"}.get(status, visible(status).lower())

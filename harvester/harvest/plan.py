@@ -16,8 +16,8 @@ from typing import Any
 
 from harvester.harvest.scope import Scope
 from harvester.registry import BY_ID, Filter, RegistryClient
-from harvester.registry.resources import EVENTS, FILES, OBJECTS, Resource, format_time
-from harvester.registry.windows import EPOCH, LAST, MICROSECOND
+from harvester.registry.counting import exact_parts
+from harvester.registry.resources import OBJECTS, Resource
 
 PER_OBJECT, SWEEP = "per-object", "sweep"
 
@@ -29,15 +29,6 @@ FEW_OBJECTS = 3
 
 SWEEP_REPEATS = 1.03
 """Pages a sweep asks for, against rows / 1,000: windows end with pages that are not full, and some rows come twice."""
-
-Parts = tuple[tuple[Filter, ...], ...]
-"""A list in one part or more, each by its filters."""
-
-WHOLE: Mapping[Resource, Parts] = {
-    FILES: ((("created_at__lteq", format_time(EPOCH + LAST * MICROSECOND)),),),
-    EVENTS: (((EVENTS.partition, "true"),), ((EVENTS.partition, "false"),)),
-}
-"""Filters that every row of a list passes, in one part or two, and that make the Registry count exactly."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +84,9 @@ async def plan(client: RegistryClient, scope: Scope, object_filters: tuple[Filte
     """
     if objects <= FEW_OBJECTS and client.settings.strategy == "auto":
         return Plan({OBJECTS.path: objects}, {}, {}, PER_OBJECT, "so few objects")
-    asked = {resource: WHOLE[resource] for resource in scope.of_an_object}
+    asked: dict[Resource, tuple[Filter, ...]] = dict.fromkeys(scope.of_an_object, ())
     if scope.filters:
-        asked[OBJECTS] = (tuple(pair for pair in object_filters if pair[0] == "created_at__lteq"),)
+        asked[OBJECTS] = tuple(pair for pair in object_filters if pair[0] == "created_at__lteq")
     counted, latency = await _count(client, asked)
     whole = {OBJECTS.path: objects, **counted}
     share = objects / whole[OBJECTS.path] if whole[OBJECTS.path] else 0.0
@@ -113,20 +104,9 @@ async def count_now(client: RegistryClient, scope: Scope) -> dict[str, int]:
 
     Of a slice only the objects can be counted: the Registry has no filter for what belongs to them all.
     """
-    everything = ("created_at__lteq", format_time(EPOCH + LAST * MICROSECOND))
-    narrowed = tuple(pair for pair in scope.filters if pair[0] != everything[0])
-    given = tuple(pair for pair in scope.filters if pair[0] == everything[0])
-    asked: dict[Resource, Parts] = {OBJECTS: ((*narrowed, *(given or (everything,))),)}
     of_objects = () if scope.filters else scope.of_an_object
-    for resource in (*of_objects, *scope.lists):
-        parts = WHOLE.get(resource) or _parts(resource)
-        asked[resource] = tuple((*scope.list_filters, *part) for part in parts)
+    asked = {OBJECTS: scope.filters, **dict.fromkeys((*of_objects, *scope.lists), scope.list_filters)}
     return (await _count(client, asked))[0]
-
-
-def _parts(resource: Resource) -> Parts:
-    """Filters that divide a list into parts which the Registry counts exactly."""
-    return (((resource.partition, "true"),), ((resource.partition, "false"),)) if resource.partition else ((),)
 
 
 def without_plan(client: RegistryClient, objects: int) -> Plan:
@@ -136,17 +116,18 @@ def without_plan(client: RegistryClient, objects: int) -> Plan:
     return Plan({OBJECTS.path: objects}, {}, {}, PER_OBJECT if asked_for == "auto" else asked_for, why)
 
 
-async def _count(client: RegistryClient, asked: Mapping[Resource, Parts]) -> tuple[dict[str, int], float]:
-    """Rows by list, all asked for at once, and the seconds that the quickest answer took."""
+async def _count(client: RegistryClient, asked: Mapping[Resource, tuple[Filter, ...]]) -> tuple[dict[str, int], float]:
+    """Rows by list, all counted exactly and at once, and the seconds that the quickest answer took."""
 
     async def count(resource: Resource, filters: tuple[Filter, ...]) -> tuple[int, float]:
         began = time.monotonic()
         page = await client.page(resource, filters=filters, sort=BY_ID, page=1, per_page=1)
         return page.count, time.monotonic() - began
 
+    queries = {r: [(*filters, *part) for part in exact_parts(r, filters)] for r, filters in asked.items()}
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = {r: [group.create_task(count(r, part)) for part in parts] for r, parts in asked.items()}
+            tasks = {r: [group.create_task(count(r, query)) for query in several] for r, several in queries.items()}
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     answers = {r.path: [task.result() for task in several] for r, several in tasks.items()}

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from harvester.demo import API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
+from tests.terminal import PATIENCE
 
 T = TypeVar("T")
 
@@ -36,16 +38,16 @@ class InThread:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.registry = DemoRegistry(database)
-        asyncio.run_coroutine_threadsafe(self.registry.start(), self.loop).result()
+        asyncio.run_coroutine_threadsafe(self.registry.start(), self.loop).result(PATIENCE)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.registry.stop(), self.loop).result()
+        asyncio.run_coroutine_threadsafe(self.registry.stop(), self.loop).result(PATIENCE)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
+        self.thread.join(PATIENCE)
         self.loop.close()
 
 
@@ -88,3 +90,33 @@ def run(tmp_path: Path) -> Run:
         )
 
     return running
+
+
+@contextmanager
+def killed_when_overdue(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Whoever waits for the process in here need not wait for ever."""
+    overdue = threading.Timer(PATIENCE, process.kill)
+    overdue.start()
+    try:
+        yield
+    finally:
+        overdue.cancel()
+
+
+@contextmanager
+def running(*arguments: str, registry: DemoRegistry, cwd: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """The program, not waited for: what it says can be read, and it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harvester", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=environment(registry, XDG_CONFIG_HOME=str(cwd / "xdg"), **more),
+    )
+    with killed_when_overdue(process):
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()

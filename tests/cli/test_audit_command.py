@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import shutil
 import sqlite3
 import subprocess
-import sys
-import termios
 import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,6 +19,7 @@ from harvester.ask import Answer, Audit, Concern, Finding, Rules, Status
 from harvester.cli.audit import as_json
 from harvester.demo import CollectionSpec, DemoRegistry, Fault, build
 from tests.cli.conftest import InThread, Run, environment
+from tests.terminal import on_terminal
 
 HOSTILE = "institution1.edu/\x1b[2J\x1b]0;title\x07\nnext\r\u202egnp.exe\u2028\x85\x7f=HYPERLINK(1)"
 
@@ -156,28 +153,9 @@ def test_without_a_registry_there_is_no_audit(run: Run, served: DemoRegistry) ->
 
 
 def at_a_terminal(registry: DemoRegistry, directory: Path, columns: int, *arguments: str) -> str:
-    """What the program writes to a terminal of this width."""
-    controller, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (50, columns))
-    variables = environment(registry, XDG_CONFIG_HOME=str(directory), TERM="xterm-256color")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harvester", "audit", *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=subprocess.DEVNULL,
-        cwd=directory,
-        env={name: value for name, value in variables.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")},
-    )
-    os.close(terminal)
-    written = b""
-    try:
-        while piece := os.read(controller, 65536):
-            written += piece
-    except OSError:  # how the end of a terminal is told
-        pass
-    os.close(controller)
-    process.wait()
-    return written.decode().replace("\r\n", "\n")
+    """What the program writes to a terminal of this width on stdout."""
+    env = environment(registry, XDG_CONFIG_HOME=str(directory))
+    return on_terminal("audit", *arguments, cwd=directory, env=env, columns=columns, stderr=subprocess.DEVNULL).text
 
 
 @pytest.mark.parametrize("columns", [60, 120])
@@ -187,12 +165,12 @@ def test_a_terminal_is_not_driven_and_lines_fit_it(
     identifier = HOSTILE + "/long" * 60
     empty_an_object(clean, identifier)
     written = at_a_terminal(served, tmp_path, columns)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", written)
-    assert plain != written
-    assert [c for c in plain if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")] == []
-    (line,) = (line for line in plain.splitlines() if "/long  " in line)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", written)
+    assert shown != written
+    assert [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")] == []
+    (line,) = (line for line in shown.splitlines() if "/long  " in line)
     assert "…" in line and ("\\x1b[2J" in line or columns < 100)
-    assert max(map(len, plain.splitlines())) <= columns
+    assert max(map(len, shown.splitlines())) <= columns
     as_json_text = at_a_terminal(served, tmp_path, columns, "--json")
     assert [c for c in as_json_text if c != "\n" and unicodedata.category(c)[0] in "CZM" and c != " "] == []
     found = {each["question"]: each["findings"] for each in json.loads(as_json_text)["questions"]}

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from harvester.cli.canvas import LINES_A_FACT, Canvas, Fact, Row, cut
+from harvester.cli.canvas import LINES_A_FACT, Canvas, Fact, Row
+from harvester.cli.fitting import cut_within
 
 WIDTHS = st.integers(20, 120)
 TEXTS = st.text(max_size=200)
@@ -26,14 +27,14 @@ def canvas_of(width: int | None) -> Canvas:
 
 @given(text=TEXTS, width=st.integers(1, 60))
 def test_what_is_cut_fits_and_says_so(text: str, width: int) -> None:
-    short = cut(text, width)
+    short = cut_within(text, width)
     assert cell_len(short) <= width
     assert short == text or "…" in short
 
 
 def test_a_name_that_is_cut_keeps_its_ending() -> None:
-    assert cut("a_very_long_file_name_0001.tif", 20) == "a_very_long_f…01.tif"
-    assert cut("图书馆图书馆图书馆图书馆", 11) == "图书馆图…馆"
+    assert cut_within("a_very_long_file_name_0001.tif", 20) == "a_very_long_f…01.tif"
+    assert cut_within("图书馆图书馆图书馆图书馆", 11) == "图书馆图…馆"
 
 
 def test_a_value_fills_lines_without_losing_a_word(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import shlex
 import socket
 import subprocess
@@ -18,6 +16,7 @@ import pytest
 
 from harvester.cli import main
 from tests.cli.conftest import environment
+from tests.terminal import program_at_a_terminal
 
 Complete = Callable[[str, str], list[str]]
 
@@ -71,6 +70,12 @@ OFFERED: list[tuple[str, set[str], set[str]]] = [
     ("harvester list nonsense stat", {"state=A", "state=D"}, set()),
     ("harvester plan sta", {"state=A", "state=D"}, set()),
     ("harvester harvest state=A acc", {"access=restricted"}, set()),
+    ("harvester get fi", {"files"}, {"events"}),
+    ("harvester items sta", {"status=", "stage="}, {"state="}),
+    ("harvester items ob", {"object=", "object_identifier="}, set()),
+    ("harvester items --sort date_p", {"date_processed__desc"}, {"date_time__desc"}),
+    ("harvester audit sto", {"storage_option=Standard"}, set()),
+    ("harvester audit --only counts,fai", {"counts,failed_events"}, {"counts,counts"}),
     ("harvester list files --sort si", {"size__asc", "size__desc"}, {"state__asc"}),
     ("harvester count events --by ", {"event_type", "outcome"}, {"state", "id"}),
     ("harvester list files --fields id,sh", {"id,sha1", "id,sha256"}, {"id,md5"}),
@@ -136,32 +141,17 @@ def typed(keys: str, tmp_path: Path) -> str:
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     ).stdout
     (tmp_path / "completion").write_text(script)
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
     env = environment(None, PATH=path, TERM="dumb", INPUTRC="/dev/null", PS1="")
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        ["bash", "--noprofile", "--norc", "-i"], cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True,
-    ) as shell:  # fmt: skip
-        os.close(theirs)
-        os.write(ours, b"source ./completion; echo sourced\n")
-        read_until(ours, "\nsourced")
-        os.write(ours, keys.encode() + b"\n")
-        said = read_until(ours, "> done")
-        os.write(ours, b"exit\n")
-        shell.wait(timeout=60)
-    os.close(ours)
-    return said[said.rindex("\n<") + 1 :]
-
-
-def read_until(terminal: int, mark: str) -> str:
-    text = ""
-    while mark not in text.replace("\r", ""):
-        assert select.select([terminal], [], [], 60)[0], f"{mark!r} is not in {text!r}"
-        text += os.read(terminal, 4096).decode(errors="replace")
-    return text.replace("\r", "")
+    with program_at_a_terminal(["bash", "--noprofile", "--norc", "-i"], cwd=tmp_path, env=env) as shell:
+        shell.type("source ./completion; echo sourced\n")
+        shell.until_true(lambda: "\nsourced" in shell.text, "its prompt")
+        shell.type(f"{keys}\n")
+        shell.until_true(lambda: "> done" in shell.text, "what the program was given")
+        return shell.text[shell.text.rindex("\n<") + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +174,12 @@ def test_in_a_real_bash(keys: str, arguments: str, tmp_path: Path) -> None:
 
 def test_the_options_that_install_it_are_there(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "harvester", "--help"], env=environment(None), capture_output=True, text=True, check=True
+        [sys.executable, "-m", "harvester", "--help"],
+        env=environment(None),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert "--install-completion" in done.stdout
     assert "--show-completion" in done.stdout

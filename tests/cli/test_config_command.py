@@ -13,7 +13,7 @@ import pytest
 from harvester.config import Settings
 from harvester.demo import API_KEY, EMAIL, DemoRegistry
 from tests.cli.conftest import Run, environment
-from tests.cli.terminals import on_terminal
+from tests.terminal import on_terminal
 
 
 def home_file(tmp_path: Path) -> Path:
@@ -142,6 +142,7 @@ def init(
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
 
 

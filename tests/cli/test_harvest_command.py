@@ -15,7 +15,7 @@ import pytest
 
 from harvester.demo import API_KEY, DemoRegistry, Fault, InsertObject, records
 from harvester.dump import partials
-from tests.cli.conftest import InThread, Run, environment
+from tests.cli.conftest import InThread, Run, environment, running
 from tests.support import as_dumped, as_held, difference
 
 
@@ -168,6 +168,7 @@ def test_a_full_disk(registry: DemoRegistry, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert done.returncode == 1
     assert "ndjson" in only_line(done.stderr)
@@ -179,22 +180,16 @@ def test_a_signal_stops_it_cleanly_and_it_can_be_resumed(
     run: Run, registry: DemoRegistry, database: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     registry.add_fault(Fault("slow", path="/events", after=20, times=None, seconds=30))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harvester", "harvest", "-vv", "--strategy", "per-object"],
-        cwd=tmp_path,
-        env=environment(registry, HARVESTER_CHECKPOINT_OBJECTS="5"),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    answered = 0
-    for line in process.stderr:
-        answered += "GET" in line
-        if answered > 30:
-            break
-    process.send_signal(number)
-    _, rest = process.communicate(timeout=60)
+    slowly = ("harvest", "-vv", "--strategy", "per-object")
+    with running(*slowly, registry=registry, cwd=tmp_path, HARVESTER_CHECKPOINT_OBJECTS="5") as process:
+        assert process.stderr is not None
+        answered = 0
+        for line in process.stderr:
+            answered += "GET" in line
+            if answered > 30:
+                break
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=60)
     assert process.returncode == code
     assert f"stopped by {number.name}" in rest
     assert "Traceback" not in rest
@@ -240,6 +235,7 @@ def test_a_broken_pipe_is_no_traceback(registry: DemoRegistry, tmp_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
         check=False,
+        timeout=120,
     )
     os.close(write)
     assert "Traceback" not in done.stderr
@@ -299,6 +295,7 @@ def test_stdout_that_cannot_be_written_to(registry: DemoRegistry, tmp_path: Path
             stderr=subprocess.PIPE,
             text=True,
             check=False,
+            timeout=120,
         )
     assert done.returncode == 1
     assert "stdout" in only_line(done.stderr)
@@ -315,6 +312,7 @@ def test_a_log_that_is_full_does_not_stop_the_night_run(registry: DemoRegistry, 
             stderr=full,
             text=True,
             check=False,
+            timeout=120,
         )
     assert done.returncode == 0
     assert (tmp_path / only_line(done.stdout)).is_dir()

@@ -7,11 +7,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,8 +21,8 @@ from harvester.cli.watch import age, board, line
 from harvester.demo import DemoRegistry, Fault, InsertItem, UpdateItem, records
 from harvester.demo.changes import Change as Order
 from harvester.registry import RegistryClient
-from tests.cli.at_a_terminal import CONTROL, at_a_terminal
-from tests.cli.conftest import InThread, Run, environment
+from tests.cli.conftest import InThread, Run, environment, running
+from tests.terminal import at_a_terminal, plain
 
 EVERY = ("--every", "0.02")
 NASTY = "\x1b]0;title\a\x1b[2J\u202egnp.exe\nline"
@@ -45,27 +42,6 @@ def works(database: Path, tmp_path: Path) -> Iterator[Works]:
     server.stop()
 
 
-@contextmanager
-def running(*arguments: str, registry: DemoRegistry, cwd: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """The program, not waited for."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harvester", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env=environment(registry, XDG_CONFIG_HOME=str(cwd / "xdg"), **more),
-    )
-    overdue = threading.Timer(60, process.kill)
-    overdue.start()
-    try:
-        yield process
-    finally:
-        overdue.cancel()
-        process.kill()
-        process.communicate()
-
-
 def heard(process: subprocess.Popen[str]) -> str:
     """Its next line, without the time it begins with."""
     assert process.stdout is not None
@@ -80,6 +56,20 @@ def test_work_items_newest_first_as_the_registry_gives_them(run: Run, registry: 
     held = [row for row in records(database, "items") if row["action"] == "Ingest"]
     assert rows == sorted(held, key=lambda row: row["date_processed"].rstrip("Z"), reverse=True)[:7]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_done_for_one_object(run: Run, registry: DemoRegistry, database: Path) -> None:
+    held = [row for row in records(database, "items") if row["object_identifier"]]
+    identifier = held[0]["object_identifier"]
+    done = run("items", f"object={identifier}", "--sort", "id", "--json", registry=registry)
+    assert json.loads(done.stdout) == [row for row in held if row["object_identifier"] == identifier]
+    assert run("items", "object=a.edu/none", registry=registry).returncode == 1
+
+
+def test_a_value_that_is_not_known_is_asked_for_all_the_same(run: Run, registry: DemoRegistry) -> None:
+    done = run("items", "status=failed", registry=registry)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "did you mean 'Failed'?" in done.stderr
 
 
 def test_all_of_them_by_id(run: Run, registry: DemoRegistry, database: Path) -> None:
@@ -251,7 +241,7 @@ def drawn(items: list[dict[str, str | int]], changes: list[Change], columns: int
     watch = Watch(RegistryClient.__new__(RegistryClient), items=items)
     with console.capture() as captured:
         console.print(board(watch, changes, Text("now"), console))
-    return CONTROL.sub("", captured.get()).splitlines()
+    return plain(captured.get()).splitlines()
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

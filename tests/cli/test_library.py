@@ -37,6 +37,7 @@ def test_the_example(registry: DemoRegistry, database: Path, tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert done.stderr == ""
     held = Counter(row["file_format"] for row in records(database, "files") if row["state"] == "A")

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
-import os
-import pty
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import unicodedata
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +20,9 @@ from rich.cells import cell_len
 
 from harvester.demo import API_KEY, DemoRegistry, Fault, PutNull, UpdateObject, records
 from harvester.registry import RESOURCES
-from tests.cli.conftest import InThread, Run, environment
+from tests.cli.conftest import InThread, Run, environment, running
 from tests.cli.test_harvest_command import only_line
+from tests.terminal import on_terminal
 
 PAGES = {"HARVESTER_PER_PAGE": "20"}
 PROGRAM = [sys.executable, "-m", "harvester"]
@@ -134,17 +129,9 @@ def test_a_value_that_is_not_known_is_asked_for_all_the_same(run: Run, registry:
 def test_the_first_line_is_out_before_the_second_page_is_asked_for(registry: DemoRegistry, tmp_path: Path) -> None:
     """The second page never comes: all that is read here came before it."""
     registry.add_fault(Fault("stall", path="page=2&", times=None, seconds=600))
-    with subprocess.Popen(
-        [*PROGRAM, "list", "files"],
-        cwd=tmp_path,
-        env=environment(registry, **PAGES),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    with running("list", "files", registry=registry, cwd=tmp_path, **PAGES) as process:
         assert process.stdout is not None
         taken = [process.stdout.readline() for _ in range(20)]
-        process.kill()
     assert [json.loads(line)["id"] for line in taken]
 
 
@@ -164,6 +151,7 @@ def test_head_ends_it_after_one_page(run: Run, registry: DemoRegistry, tmp_path:
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     line, code = done.stdout.splitlines()
     assert line
@@ -173,14 +161,7 @@ def test_head_ends_it_after_one_page(run: Run, registry: DemoRegistry, tmp_path:
 
 def test_ctrl_c_is_one_line_and_promises_nothing(registry: DemoRegistry, tmp_path: Path) -> None:
     registry.add_fault(Fault("stall", path="page=2&", times=None, seconds=600))
-    with subprocess.Popen(
-        [*PROGRAM, "list", "files"],
-        cwd=tmp_path,
-        env=environment(registry, **PAGES),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with running("list", "files", registry=registry, cwd=tmp_path, **PAGES) as process:
         assert process.stdout is not None
         for _ in range(20):
             process.stdout.readline()
@@ -200,6 +181,7 @@ def test_a_reader_that_has_gone_before_anything_was_written(registry: DemoRegist
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
     assert registry.stats.by_path["events"] == 1
@@ -215,6 +197,7 @@ def test_a_disk_that_is_full_is_no_end_of_reading(registry: DemoRegistry, tmp_pa
             stderr=subprocess.PIPE,
             text=True,
             check=False,
+            timeout=120,
         )
     assert done.returncode == 1
     assert "No space left" in only_line(done.stderr)
@@ -284,21 +267,11 @@ def test_what_was_cut_short_is_not_taken_for_whole(run: Run, registry: DemoRegis
     assert not is_json(done.stdout)
 
 
-def in_terminal(arguments: list[str], registry: DemoRegistry, cwd: Path, columns: int = 100) -> str:
-    """What a terminal of this width gets to show; its own carriage returns left out."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], cwd=cwd, env=environment(registry, TERM="xterm", TZ="UTC"), stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        said = b""
-        with suppress(OSError):  # EIO is how Linux says that the other side has been closed
-            while piece := os.read(ours, 65536):
-                said += piece
-        assert process.wait() == 0
-    os.close(ours)
-    return said.decode().replace("\r\n", "\n")
+def in_terminal(arguments: list[str], registry: DemoRegistry, cwd: Path) -> str:
+    """What a terminal of 100 columns gets to show."""
+    shown = on_terminal(*arguments, cwd=cwd, env=environment(registry, TZ="UTC"), columns=100)
+    assert shown.code == 0, shown.sent
+    return shown.text
 
 
 @pytest.mark.parametrize("name", RESOURCES)

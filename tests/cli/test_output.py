@@ -6,11 +6,10 @@ import csv
 import io
 import json
 import os
-import pty
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from harvester.cli.output import Format, Writer, csv_cell, harmless, parse_field
 from harvester.cli.text import local_time, one_line, size, visible
 from harvester.errors import ConfigError
 from harvester.registry import RESOURCES
+from tests.terminal import stdout_at_a_terminal
 
 ALERTS = RESOURCES["alerts"]
 
@@ -246,45 +246,6 @@ def test_the_columns_of_a_table_are_fields(name: str) -> None:
 # On a terminal.
 
 
-def on_terminal(columns: int, work: Callable[[], None]) -> str:
-    """What a terminal of this width is sent."""
-    import fcntl
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    attributes = termios.tcgetattr(theirs)
-    attributes[1] &= ~termios.OPOST
-    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-    said = bytearray()
-    os.set_blocking(ours, False)
-
-    class Drained(io.FileIO):
-        """Reads as it is written: nobody else does."""
-
-        def write(self, data: Any) -> int:
-            view = memoryview(data)
-            for start in range(0, len(view), 1024):
-                os.write(theirs, view[start : start + 1024])
-                drain()
-            return len(view)
-
-    def drain() -> None:
-        try:
-            while piece := os.read(ours, 65536):
-                said.extend(piece)
-        except BlockingIOError:
-            return
-
-    with pytest.MonkeyPatch.context() as patch, Drained(theirs, "w") as raw:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(raw, "utf-8", write_through=True))
-        work()
-        drain()
-    os.close(ours)
-    return said.decode()
-
-
 def terminal_of(form: Format, pages: list[list[dict[str, Any]]], fields: tuple[str, ...], columns: int = 80) -> str:
     def work() -> None:
         writer = Writer(ALERTS, form, fields)
@@ -292,7 +253,7 @@ def terminal_of(form: Format, pages: list[list[dict[str, Any]]], fields: tuple[s
             writer.write(page)
         writer.close()
 
-    return on_terminal(columns, work)
+    return stdout_at_a_terminal(columns, work)
 
 
 @pytest.mark.parametrize("form", Format)

@@ -51,7 +51,12 @@ def test_the_two_set_up_lines_end_in_what_ci_runs(tmp_path: Path) -> None:
     assert "<!-- demo -->" in ci
     assert "<!-- tests -->" in ci
     done = subprocess.run(
-        program(demo.split("&&")[-1].strip()), cwd=tmp_path, env=environment(None), capture_output=True, text=True
+        program(demo.split("&&")[-1].strip()),
+        cwd=tmp_path,
+        env=environment(None),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / done.stdout.strip() / "manifest.json").is_file()
@@ -66,7 +71,9 @@ def test_the_first_harvest_and_what_else_can_be_asked_for(registry: DemoRegistry
     for command in commands:
         if "resume" in command:
             leave_unfinished(registry, tmp_path)
-        done = subprocess.run(program(command), cwd=tmp_path, env=environment(registry), capture_output=True, text=True)
+        done = subprocess.run(
+            program(command), cwd=tmp_path, env=environment(registry), capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
@@ -111,7 +118,7 @@ def leave_unfinished(registry: DemoRegistry, directory: Path) -> None:
     registry.add_fault(Fault("truncated", path="/files", times=None))
     impatient = environment(registry, HARVESTER_RETRY_BUDGET="0.01")
     command = program(".venv/bin/harvester harvest --quiet --strategy per-object")
-    assert subprocess.run(command, cwd=directory, env=impatient, check=False).returncode == 5
+    assert subprocess.run(command, cwd=directory, env=impatient, check=False, timeout=120).returncode == 5
     registry.clear_faults()
 
 
@@ -119,7 +126,12 @@ def leave_unfinished(registry: DemoRegistry, directory: Path) -> None:
 def test_a_library_example(name: str, said: str, registry: DemoRegistry, tmp_path: Path) -> None:
     example = "\n".join(block(name))
     done = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, env=environment(registry), capture_output=True, text=True
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=environment(registry),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(said)

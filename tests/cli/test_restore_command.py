@@ -22,9 +22,9 @@ from harvester.demo import (
     build,
     records,
 )
-from tests.cli.at_a_terminal import at_a_terminal
-from tests.cli.conftest import Run, environment
-from tests.cli.test_items_command import EVERY, Works, heard, running
+from tests.cli.conftest import Run, environment, running
+from tests.cli.test_items_command import EVERY, Works, heard
+from tests.terminal import at_a_terminal
 
 ADMIN = {"APTRUST_REGISTRY_EMAIL": ADMIN_EMAIL}
 

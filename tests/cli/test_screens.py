@@ -16,7 +16,7 @@ from harvester.demo import DemoRegistry, Fault
 from harvester.errors import MaintenanceError
 from harvester.harvest import Progress
 from tests.cli.conftest import Run, environment
-from tests.cli.terminals import HIDE_CURSOR, Shown, on_terminal
+from tests.terminal import HIDE_CURSOR, Shown, on_terminal
 
 WIDTHS = [100, 80, 50, 34]
 
@@ -67,7 +67,8 @@ def test_no_colours_for_who_wants_none(registry: DemoRegistry, tmp_path: Path, m
 
 def test_nothing_fancy_where_there_is_no_terminal(registry: DemoRegistry, run: Run) -> None:
     """Whatever a CI system would have us believe."""
-    for arguments in (["harvest"], ["check"], ["plan"], ["config", "show"]):
+    tree = ["get", "objects", "1", "--format", "tree"]
+    for arguments in (["harvest"], ["check"], ["plan"], ["config", "show"], tree):
         done = run(*arguments, registry=registry, FORCE_COLOR="1", TTY_COMPATIBLE="1", TERM="xterm")
         assert done.returncode == 0, done.stderr
         assert "\x1b" not in done.stdout + done.stderr

@@ -25,7 +25,7 @@ def pressed_while_importing(module: str, command: list[str], directory: Path) ->
     (directory / f"{module}.py").write_text(PRESS)
     paths = [str(directory), str(Path(__file__).parents[2])]
     env = environment(None, PYTHONPATH=":".join(paths))
-    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize("module", ["pydantic_settings", "orjson", "zstandard", "typer"])
@@ -45,7 +45,7 @@ def test_to_another_program_ctrl_c_stays_what_it_was(tmp_path: Path) -> None:
     (tmp_path / "orjson.py").unlink()
     code = "import harvester, signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(None), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=environment(None), capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout == "True\n"
 
