@@ -200,13 +200,14 @@ class Sweeping:
         await self._disk.run(partial(self._spool.checkpoint, heap, self._cursor()))
 
     def _cursor(self) -> dict[str, Any]:
+        """Where the sweep is. Written in another thread while it goes on, it must hold nothing that changes with it."""
         windows, pieces = self._sweep.open
         return {
             "objects": [self._objects.rows, self._objects.last_id],
             "objects_count": self.objects_count,
             "objects_done": self._objects_done,
-            "counted": self._counted,
-            "undated_done": self._undated_done,
+            "counted": {path: dict(parts) for path, parts in self._counted.items()},
+            "undated_done": list(self._undated_done),
             "windows": [window.as_json() for window in windows],
             "per_page": self._per_page,
             "pieces": [[piece.window.as_json(), piece.page, piece.count] for piece in pieces],
