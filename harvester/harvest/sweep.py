@@ -266,7 +266,7 @@ class FromSpool:
 
 
 class _Ready(asyncio.Queue[Batch | None]):
-    """The batches of a lane, each made when it is asked for: whoever asks never waits."""
+    """The batches of a lane, each made when it is asked for: whoever asks waits for nothing."""
 
     def __init__(self, pipeline: Pipeline, lane: Lane, batches: Iterator[Batch]) -> None:
         super().__init__()
@@ -280,6 +280,8 @@ class _Ready(asyncio.Queue[Batch | None]):
         if batch is not None:
             self._lane.count += batch.size
             self._budget.settle(self._lane, 0, len(batch.lines))
+            if batch.size >= LINES_A_BATCH:
+                await asyncio.sleep(0)  # a giant has thousands of these: nobody could stop it, or see how far it is
         return batch
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ from harvester.demo import (
     build,
     records,
 )
-from harvester.dump import Spool, partials, verify
+from harvester.dump import DumpWriter, Spool, partials, verify
 from harvester.errors import DumpError, RegistryError, RequestError, TransientError
 from harvester.registry import Page, Resource
 from tests.support import as_dumped, as_held, data_bytes, difference, harvested
@@ -68,6 +69,29 @@ async def test_thirty_thousand_files_in_one_instant(giant_database: Path, tmp_pa
     for resource in ("files", "events"):
         rows = sum(1 for _ in records(giant_database, resource))
         print(resource, asked[resource], ceil(rows / 1000))
+
+
+async def test_a_giant_that_is_committed_holds_nobody_up(
+    giant_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, appended, append = 0, Counter[int](), DumpWriter.append
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def counting(self: DumpWriter, stem: str, lines: bytes, records: int) -> None:
+        appended[turns] += records
+        append(self, stem, lines, records)
+
+    monkeypatch.setattr(DumpWriter, "append", counting)
+    async with DemoRegistry(giant_database) as registry:
+        other = asyncio.create_task(turning())
+        await harvested(registry, tmp_path, checkpoint_bytes=1 << 30, **SWEEP)
+        other.cancel()
+    assert max(appended.values()) < 10_000, "rows committed without a turn of anybody else's"
 
 
 async def test_a_slice_is_swept_and_kept(small_database: Path, tmp_path: Path) -> None:
