@@ -70,6 +70,7 @@ class Sweeping:
         self._heap = Heap()
         self._disk = DiskThread()
         self._spooling = asyncio.Lock()
+        self._refused = False  # then rows are missing that windows and walks have left behind them
         self._objects = Start(*cursor.get("objects", (0, 0)))
         self.objects_count: int = cursor.get("objects_count", 0)
         self._objects_done: bool = cursor.get("objects_done", False)
@@ -96,7 +97,8 @@ class Sweeping:
         self.finished: bool = cursor.get("finished", False)
 
     async def run(self) -> None:
-        """Sweep to the end. Raises what stopped it. Unless that is the disk, the spool then has all that came."""
+        """Sweep to the end. Raises what stopped it. Unless that is the disk, or rows that cannot be spooled, the spool
+        then has all that came."""
         try:
             if not self._objects_done:
                 await self._walk_objects()
@@ -107,7 +109,7 @@ class Sweeping:
             self.finished = True
             await self._checkpoint()
         except BaseException as error:
-            if self._disk.well:
+            if self._may_checkpoint:
                 self._spool.checkpoint(self._heap, self._cursor())
             first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
             if isinstance(first, TransientError | ProtocolError) and self._objects_done:
@@ -175,11 +177,16 @@ class Sweeping:
         del rows  # as Python objects they take five times the memory, and the wait may be long
         if self._heap.size >= self._spool_bytes:
             async with self._spooling:
-                # After a checkpoint that failed, another one must not speak of what came after it.
-                if self._heap.size >= self._spool_bytes and self._disk.well:
+                if self._heap.size >= self._spool_bytes and self._may_checkpoint:
                     await self._checkpoint()
 
+    @property
+    def _may_checkpoint(self) -> bool:
+        """False once there are rows that no checkpoint holds, though the next one would speak of them as spooled."""
+        return self._disk.well and not self._refused
+
     def _put(self, resource: Resource, rows: Sequence[Record]) -> None:
+        self._refused = True  # unless it comes to an end
         moments = _column(resource, rows, resource.time_field, str)
         stem, groups = resource.file_stem, [(resource.file_stem, rows)]
         if resource is not OBJECTS and max(moments)[:19] > self._second:
@@ -193,6 +200,7 @@ class Sweeping:
                 raise ProtocolError(f"{resource.path} with a negative {PARENT_FILTER!r}")
             notes = list(map(weight, some)) if resource is FILES else [0] * len(some)
             self._heap.add(name, parents, ids, notes, encode(some))
+        self._refused = False
 
     async def _checkpoint(self) -> None:
         """Sort and write the heap while the others fill a new one."""

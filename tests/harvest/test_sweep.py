@@ -31,8 +31,9 @@ from harvester.demo import (
     build,
     records,
 )
-from harvester.dump import DumpWriter, Spool, partials, verify
+from harvester.dump import Disk, DumpWriter, Spool, partials, verify
 from harvester.errors import DumpError, RegistryError, RequestError, TransientError
+from harvester.harvest import run
 from harvester.registry import Page, Resource
 from tests.support import as_dumped, as_held, data_bytes, difference, harvested
 
@@ -440,3 +441,30 @@ async def test_a_file_that_cannot_be_placed_is_found_out(
         outcome = await harvested(registry, tmp_path, **SWEEP)
     assert f"no usable '{field}'" in caplog.text
     assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+@pytest.mark.parametrize(("path", "field"), [("objects", "created_at"), ("files", "created_at"), ("events", "date_time")])
+async def test_killed_after_a_page_that_cannot_be_spooled_it_is_asked_for_again(
+    small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, field: str
+) -> None:
+    page, pages = RegistryClient.page, 0
+
+    async def without(self: RegistryClient, resource: Resource, **question: Any) -> Page:
+        nonlocal pages
+        answer = await page(self, resource, **question)
+        if resource.path == path and len(answer.rows) > 2 and (pages := pages + 1) == 3:
+            answer.rows[1][field] = None
+        return answer
+
+    def dying(directory: Path, disk: Disk) -> None:
+        raise DumpError("killed")
+
+    async with DemoRegistry(small_database) as registry:
+        with monkeypatch.context() as patch:
+            patch.setattr(RegistryClient, "page", without)
+            patch.setattr(run, "remove", dying)
+            with pytest.raises(DumpError, match="killed"):
+                await harvested(registry, tmp_path, per_page=20, **SWEEP)
+        outcome = await harvested(registry, tmp_path, per_page=20, **SWEEP)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+    assert outcome.manifest.complete
