@@ -233,7 +233,9 @@ def test_the_power_cut_at_every_step(tmp_path: Path) -> None:
     assert len(left) > disk.steps / 2
 
 
-@pytest.mark.parametrize("content", [b"short", b"%016x%016x{}\n" % (1, 2), b"\0\0\0\1\0\0\0\3" + bytes(23) + b"\1{}", bytes(8)])
+@pytest.mark.parametrize(
+    "content", [b"short", b"%016x%016x{}\n" % (1, 2), b"\0\0\0\1\0\0\0\3" + bytes(23) + b"\1{}", bytes(8)]
+)
 def test_a_run_that_is_no_run(directory: Path, content: bytes) -> None:
     path = directory / some_spool(directory)[0]
     path.write_bytes(content.ljust(path.stat().st_size, b"\n" if any(content) else b"\0"))

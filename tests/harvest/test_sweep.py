@@ -443,7 +443,9 @@ async def test_a_file_that_cannot_be_placed_is_found_out(
     assert difference(as_dumped(outcome), as_held(small_database)) is None
 
 
-@pytest.mark.parametrize(("path", "field"), [("objects", "created_at"), ("files", "created_at"), ("events", "date_time")])
+@pytest.mark.parametrize(
+    ("path", "field"), [("objects", "created_at"), ("files", "created_at"), ("events", "date_time")]
+)
 async def test_killed_after_a_page_that_cannot_be_spooled_it_is_asked_for_again(
     small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, field: str
 ) -> None:
