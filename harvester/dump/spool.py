@@ -23,7 +23,10 @@ from harvester.dump.disk import Disk
 from harvester.dump.journal import Checkpoint, Journal, JournalState, Json, cut_torn_line, read_journal
 from harvester.dump.layout import JOURNAL
 from harvester.dump.writer import disk_errors
-from harvester.errors import DumpDamagedError
+from harvester.errors import DumpDamagedError, DumpError
+
+RUNS = 2
+"""How runs are written, for a journal to say; at first each line had its place in front of it."""
 
 PLACE = struct.Struct(">QQ")
 """A line's place: the parent's id and its own. Such bytes sort as the numbers do."""
@@ -135,15 +138,24 @@ class Spool:
             disk.make_directory(directory)
             spool = cls(directory, disk, {}, 0, {})
             disk.sync_directory(directory)
-            spool._journal.begin(header)
+            spool._journal.begin({**header, "runs": RUNS})
             disk.sync_directory(directory.parent)
         return spool
 
     @classmethod
     def reopen(cls, directory: Path, disk: Disk) -> tuple[Spool, JournalState]:
-        """Go on at the last checkpoint. Raises DumpDamagedError if a run is not what the journal says."""
+        """Go on at the last checkpoint. Raises DumpDamagedError if a run is not what the journal says.
+
+        Runs of another version are refused now, before anything is asked for that could only be added to them.
+        """
         with disk_errors(directory):
             state = read_journal(directory)
+            if state.header.get("runs") != RUNS:
+                raise DumpError(
+                    "made by another version of harvester",
+                    place=str(directory),
+                    mend="finish it with that version, or start over with --fresh",
+                )
             cut_torn_line(directory, state, disk)
             runs: dict[str, list[Path]] = {}
             replaced = {name for note in state.notes for name in note.get("replaces", ())}
@@ -259,7 +271,8 @@ def _blocks(run: BinaryIO, path: Path) -> Iterator[Block]:
     whole = path.stat().st_size
     while head := run.read(HEAD.size):
         count, size = HEAD.unpack(head) if len(head) == HEAD.size else (0, whole)
-        if count * (PLACE.size + NOTE) + size <= whole:  # else so much is not even asked for
+        # No block is empty, and of none is more asked for than there is.
+        if count and count * (PLACE.size + NOTE) + size <= whole:
             content = run.read(count * PLACE.size), run.read(count * NOTE), run.read(size)
             if len(content[1]) == count * NOTE and len((block := _apart(*content))[2]) == count:
                 yield block

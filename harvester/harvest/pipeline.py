@@ -332,13 +332,16 @@ class Pipeline:
         self._disk.begin(partial(self._writer.checkpoint, self._cursor(), notes))
 
     def _cursor(self) -> dict[str, Any]:
-        """Where the committed part of the dump ends, and what it has cost so far."""
+        """Where the committed part of the dump ends, and what it has cost so far.
+
+        Written in another thread while the commit goes on, it must hold nothing that changes with it.
+        """
         return {
             "objects": self._objects_rows,
             "last_id": self._objects_last_id,
             "open": _snapshot(self._turn) if self._turn is not None else None,
-            "counts": self.counts,
-            "swept": self.swept,
+            "counts": dict(self.counts),
+            "swept": dict(self.swept),
             "requests": self.requests(),
             "finished": self.finished,
         }

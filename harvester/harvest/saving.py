@@ -15,6 +15,7 @@ class DiskThread:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._thread.submit(int)  # where no thread can be had it fails here, and not with a checkpoint in hand
         self._latest: asyncio.Future[None] | None = None
 
     @property

@@ -70,6 +70,7 @@ class Sweeping:
         self._heap = Heap()
         self._disk = DiskThread()
         self._spooling = asyncio.Lock()
+        self._refused = False  # then rows are missing that windows and walks have left behind them
         self._objects = Start(*cursor.get("objects", (0, 0)))
         self.objects_count: int = cursor.get("objects_count", 0)
         self._objects_done: bool = cursor.get("objects_done", False)
@@ -96,7 +97,8 @@ class Sweeping:
         self.finished: bool = cursor.get("finished", False)
 
     async def run(self) -> None:
-        """Sweep to the end. Raises what stopped it. Unless that is the disk, the spool then has all that came."""
+        """Sweep to the end. Raises what stopped it. Unless that is the disk, or rows that cannot be spooled, the spool
+        then has all that came."""
         try:
             if not self._objects_done:
                 await self._walk_objects()
@@ -107,7 +109,7 @@ class Sweeping:
             self.finished = True
             await self._checkpoint()
         except BaseException as error:
-            if self._disk.well:
+            if self._may_checkpoint:
                 self._spool.checkpoint(self._heap, self._cursor())
             first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
             if isinstance(first, TransientError | ProtocolError) and self._objects_done:
@@ -175,11 +177,16 @@ class Sweeping:
         del rows  # as Python objects they take five times the memory, and the wait may be long
         if self._heap.size >= self._spool_bytes:
             async with self._spooling:
-                # After a checkpoint that failed, another one must not speak of what came after it.
-                if self._heap.size >= self._spool_bytes and self._disk.well:
+                if self._heap.size >= self._spool_bytes and self._may_checkpoint:
                     await self._checkpoint()
 
+    @property
+    def _may_checkpoint(self) -> bool:
+        """False once there are rows that no checkpoint holds, though the next one would speak of them as spooled."""
+        return self._disk.well and not self._refused
+
     def _put(self, resource: Resource, rows: Sequence[Record]) -> None:
+        self._refused = True  # unless it comes to an end
         moments = _column(resource, rows, resource.time_field, str)
         stem, groups = resource.file_stem, [(resource.file_stem, rows)]
         if resource is not OBJECTS and max(moments)[:19] > self._second:
@@ -193,6 +200,7 @@ class Sweeping:
                 raise ProtocolError(f"{resource.path} with a negative {PARENT_FILTER!r}")
             notes = list(map(weight, some)) if resource is FILES else [0] * len(some)
             self._heap.add(name, parents, ids, notes, encode(some))
+        self._refused = False
 
     async def _checkpoint(self) -> None:
         """Sort and write the heap while the others fill a new one."""
@@ -200,13 +208,14 @@ class Sweeping:
         await self._disk.run(partial(self._spool.checkpoint, heap, self._cursor()))
 
     def _cursor(self) -> dict[str, Any]:
+        """Where the sweep is. Written in another thread while it goes on, it must hold nothing that changes with it."""
         windows, pieces = self._sweep.open
         return {
             "objects": [self._objects.rows, self._objects.last_id],
             "objects_count": self.objects_count,
             "objects_done": self._objects_done,
-            "counted": self._counted,
-            "undated_done": self._undated_done,
+            "counted": {path: dict(parts) for path, parts in self._counted.items()},
+            "undated_done": list(self._undated_done),
             "windows": [window.as_json() for window in windows],
             "per_page": self._per_page,
             "pieces": [[piece.window.as_json(), piece.page, piece.count] for piece in pieces],
@@ -265,7 +274,7 @@ class FromSpool:
 
 
 class _Ready(asyncio.Queue[Batch | None]):
-    """The batches of a lane, each made when it is asked for: whoever asks never waits."""
+    """The batches of a lane, each made when it is asked for: whoever asks waits for nothing."""
 
     def __init__(self, pipeline: Pipeline, lane: Lane, batches: Iterator[Batch]) -> None:
         super().__init__()
@@ -279,6 +288,8 @@ class _Ready(asyncio.Queue[Batch | None]):
         if batch is not None:
             self._lane.count += batch.size
             self._budget.settle(self._lane, 0, len(batch.lines))
+            if batch.size >= LINES_A_BATCH:
+                await asyncio.sleep(0)  # a giant has thousands of these: nobody could stop it, or see how far it is
         return batch
 
 

@@ -367,9 +367,10 @@ class RegistryClient:
         place = str(url)
         try:
             # Following a redirect would send the API key along, to another host too.
-            async with self._session.request(
-                method, url, allow_redirects=False, trace_request_ctx=departure
-            ) as response:
+            with departure.preparing():
+                request = self._session.request(method, url, allow_redirects=False, trace_request_ctx=departure)
+                response = await request
+            async with response:
                 body = await self._body(response)
                 return _Answer(
                     url=place,

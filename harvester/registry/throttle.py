@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from types import TracebackType
@@ -80,10 +81,28 @@ class Departure:
     """A request that has passed the gate, and when it left: as it passed, until it is known better."""
 
     at: float
+    _preparing: asyncio.Future[None] | None = None
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Until `left` is told, or this ends, the request is still to leave."""
+        self._preparing = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            if not self._preparing.done():
+                self.left()
 
     def left(self) -> None:
         """The request is on its way only now: a connection had to be made, or the event loop was busy."""
         self.at = asyncio.get_running_loop().time()
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.set_result(None)
+
+    async def gone(self) -> None:
+        """Wait until the request has left."""
+        if self._preparing is not None and not self._preparing.done():
+            await asyncio.wait([self._preparing])
 
 
 class _Rate:
@@ -91,8 +110,9 @@ class _Rate:
 
     aiolimiter spaces them. Its bucket must have room for more than one, or no time that is lost would ever be made
     up for, a tenth of it at 100 a second; but a bucket with such room lets more than the rate through in its first
-    second. So the last departures are kept too: nothing passes before a whole window is over since as many as the
-    rate allows in it have left.
+    second. So the last departures are kept too: nothing passes before a whole window is over since the last request
+    but as many as the rate allows in it has left. One that waits for a connection is waited for, or all that do would
+    leave at once when there is one.
     """
 
     def __init__(self, rate: float) -> None:
@@ -108,6 +128,7 @@ class _Rate:
         loop = asyncio.get_running_loop()
         async with self._first:
             await self._limiter.acquire()
+            await self._last[0].gone()
             while (early := self._last[0].at + self._window - loop.time()) > 0:
                 await asyncio.sleep(early)
             self._last.append(departure := Departure(loop.time()))

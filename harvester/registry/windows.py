@@ -434,8 +434,9 @@ def _middle(walk: _Walk) -> int:
     Judged by how dense the rows received so far lie, but never beyond the middle of the time left: a wrong
     guess costs a request, and halves the time there is to be wrong about.
     """
-    middle = (walk.last + walk.window.until) // 2
-    return min(middle, walk.last + int(walk.pace * walk.left) // 2) if walk.pace else middle
+    begin = max(walk.last, walk.window.since)  # past a horizon there may have been no row for long
+    middle = (begin + walk.window.until) // 2
+    return min(middle, begin + int(walk.pace * walk.left) // 2) if walk.pace else middle
 
 
 def _time(row: Record, resource: Resource) -> int:

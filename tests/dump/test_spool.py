@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harvester.dump import Disk, Heap, Spool, begun, own_id
 from harvester.dump import spool as spool_module
-from harvester.errors import DumpDamagedError
+from harvester.errors import DumpDamagedError, DumpError
 from tests.dump.crashing import Crash, CrashingDisk, FastDisk, Moment, RecordingDisk, Tree, bury, materialise, survivals
 
 Line = tuple[int, int, bytes]
@@ -233,12 +233,24 @@ def test_the_power_cut_at_every_step(tmp_path: Path) -> None:
     assert len(left) > disk.steps / 2
 
 
-@pytest.mark.parametrize("content", [b"short", b"%016x%016x{}\n" % (1, 2), b"\0\0\0\1\0\0\0\3" + bytes(23) + b"\1{}"])
+@pytest.mark.parametrize(
+    "content", [b"short", b"%016x%016x{}\n" % (1, 2), b"\0\0\0\1\0\0\0\3" + bytes(23) + b"\1{}", bytes(8)]
+)
 def test_a_run_that_is_no_run(directory: Path, content: bytes) -> None:
     path = directory / some_spool(directory)[0]
-    path.write_bytes(content.ljust(path.stat().st_size, b"\n"))
+    path.write_bytes(content.ljust(path.stat().st_size, b"\n" if any(content) else b"\0"))
     spool, _ = Spool.reopen(directory, FastDisk())
     with pytest.raises(DumpDamagedError, match="not a run of lines") as raised:
         list(read(spool))
     assert raised.value.place == str(path)
     spool.close()
+
+
+def test_runs_of_another_version_are_refused_before_anything_is_added(directory: Path) -> None:
+    left = some_spool(directory)
+    journal = directory / "journal.ndjson"
+    journal.write_bytes(journal.read_bytes().replace(b',"runs":2', b"", 1))
+    with pytest.raises(DumpError, match="another version") as raised:
+        Spool.reopen(directory, FastDisk())
+    assert "--fresh" in raised.value.mend
+    assert runs(directory) == left

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 import zstandard
 
 from harvester.demo import DemoRegistry, Fault, SoftDeleteFile, records
-from harvester.dump import Disk, partials, published, verify
+from harvester.dump import Disk, DumpWriter, partials, published, verify
 from harvester.dump.journal import read_journal
 from harvester.dump.lock import Lock
 from harvester.errors import DumpDamagedError, DumpError, DumpLockedError, RequestError
+from harvester.harvest.order import Lane, Turn
+from harvester.harvest.pipeline import Pipeline
 from tests.support import as_dumped, as_held, data_bytes, difference, harvested, resumed
 
 OFTEN: dict[str, Any] = {"checkpoint_bytes": 20_000, "per_page": 50}
@@ -238,3 +241,30 @@ async def test_a_failure_noted_before_the_checkpoint_is_not_forgotten_by_the_nex
         registry.clear_faults()
         outcome = await resumed(registry, tmp_path / "out", **options)
     assert difference(as_dumped(outcome), whole) is None
+
+
+async def test_a_list_that_is_done_while_a_checkpoint_is_written_is_not_taken_for_part_of_it(
+    small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is slow with the checkpoint of the last object; lists are committed meanwhile, and then all dies."""
+    listed, real_close, real_checkpoint = threading.Event(), Pipeline._close, DumpWriter.checkpoint
+
+    def close(self: Pipeline, turn: Turn, lane: Lane, index: int) -> None:
+        real_close(self, turn, lane, index)
+        if lane.resource.path == "alerts":
+            listed.set()
+
+    def checkpoint(self: DumpWriter, cursor: Any, notes: Any = ()) -> None:
+        assert listed.wait(60)
+        real_checkpoint(self, cursor, notes)
+        raise DumpError("killed")
+
+    options: dict[str, Any] = {"resources": ALL, "checkpoint_objects": 60}
+    async with DemoRegistry(small_database) as registry:
+        with monkeypatch.context() as patch:
+            patch.setattr(Pipeline, "_close", close)
+            patch.setattr(DumpWriter, "checkpoint", checkpoint)
+            with pytest.raises(DumpError, match="killed"):
+                await harvested(registry, tmp_path, **options)
+        outcome = await harvested(registry, tmp_path, **options)
+    assert difference(as_dumped(outcome), as_held(small_database, STEMS)) is None

@@ -57,6 +57,15 @@ async def test_a_checkpoint_that_failed_is_told_of(disk: DiskThread) -> None:
         await disk.done()
 
 
+def test_where_no_thread_can_be_had_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="thread"):
+        DiskThread()
+
+
 def test_the_collector_is_as_it_was_after_the_last_of_several_harvests() -> None:
     before = gc.get_threshold()
     first, second = rare_collections(), rare_collections()

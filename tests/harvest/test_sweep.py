@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -30,8 +31,9 @@ from harvester.demo import (
     build,
     records,
 )
-from harvester.dump import Spool, partials, verify
+from harvester.dump import Disk, DumpWriter, Spool, partials, verify
 from harvester.errors import DumpError, RegistryError, RequestError, TransientError
+from harvester.harvest import run
 from harvester.registry import Page, Resource
 from tests.support import as_dumped, as_held, data_bytes, difference, harvested
 
@@ -68,6 +70,29 @@ async def test_thirty_thousand_files_in_one_instant(giant_database: Path, tmp_pa
     for resource in ("files", "events"):
         rows = sum(1 for _ in records(giant_database, resource))
         print(resource, asked[resource], ceil(rows / 1000))
+
+
+async def test_a_giant_that_is_committed_holds_nobody_up(
+    giant_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, appended, append = 0, Counter[int](), DumpWriter.append
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def counting(self: DumpWriter, stem: str, lines: bytes, records: int) -> None:
+        appended[turns] += records
+        append(self, stem, lines, records)
+
+    monkeypatch.setattr(DumpWriter, "append", counting)
+    async with DemoRegistry(giant_database) as registry:
+        other = asyncio.create_task(turning())
+        await harvested(registry, tmp_path, checkpoint_bytes=1 << 30, **SWEEP)
+        other.cancel()
+    assert max(appended.values()) < 10_000, "rows committed without a turn of anybody else's"
 
 
 async def test_a_slice_is_swept_and_kept(small_database: Path, tmp_path: Path) -> None:
@@ -416,3 +441,32 @@ async def test_a_file_that_cannot_be_placed_is_found_out(
         outcome = await harvested(registry, tmp_path, **SWEEP)
     assert f"no usable '{field}'" in caplog.text
     assert difference(as_dumped(outcome), as_held(small_database)) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("objects", "created_at"), ("files", "created_at"), ("events", "date_time")]
+)
+async def test_killed_after_a_page_that_cannot_be_spooled_it_is_asked_for_again(
+    small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, field: str
+) -> None:
+    page, pages = RegistryClient.page, 0
+
+    async def without(self: RegistryClient, resource: Resource, **question: Any) -> Page:
+        nonlocal pages
+        answer = await page(self, resource, **question)
+        if resource.path == path and len(answer.rows) > 2 and (pages := pages + 1) == 3:
+            answer.rows[1][field] = None
+        return answer
+
+    def dying(directory: Path, disk: Disk) -> None:
+        raise DumpError("killed")
+
+    async with DemoRegistry(small_database) as registry:
+        with monkeypatch.context() as patch:
+            patch.setattr(RegistryClient, "page", without)
+            patch.setattr(run, "remove", dying)
+            with pytest.raises(DumpError, match="killed"):
+                await harvested(registry, tmp_path, per_page=20, **SWEEP)
+        outcome = await harvested(registry, tmp_path, per_page=20, **SWEEP)
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+    assert outcome.manifest.complete

@@ -58,6 +58,44 @@ async def test_the_rate_holds_in_every_second_burst_included(rate: float) -> Non
     assert most_in_a_second(begun) <= ceil(rate)
 
 
+@pytest.mark.parametrize("rate", [0.5, 2, 3, 10])
+@in_jumping_time
+async def test_requests_that_wait_for_a_connection_do_not_leave_all_at_once_when_there_is_one(rate: float) -> None:
+    throttle, begun, connected = Throttle(rate, 16), list[float](), asyncio.Event()
+
+    async def request(number: int) -> None:
+        async with throttle as departure:
+            with departure.preparing():
+                await connected.wait()
+                if number % 5:  # else the connection breaks
+                    departure.left()
+                    begun.append(now())
+
+    asyncio.get_running_loop().call_later(7, connected.set)
+    await asyncio.gather(*map(request, range(40)))
+    assert len(begun) == 32
+    assert most_in_a_second(begun) <= ceil(rate)
+
+
+@in_jumping_time
+async def test_one_that_gives_up_while_another_waits_for_a_connection_holds_up_nobody() -> None:
+    throttle, connected = Throttle(1, 4), asyncio.Event()
+
+    async def request() -> None:
+        async with throttle as departure:
+            with departure.preparing():
+                await connected.wait()
+
+    tasks = [asyncio.create_task(request()) for _ in range(4)]
+    await asyncio.sleep(10)
+    tasks[0].cancel()
+    tasks[2].cancel()
+    connected.set()
+    await asyncio.wait(tasks)
+    assert [task.cancelled() for task in tasks] == [True, False, True, False]
+    await all_free(throttle, 4)
+
+
 @in_jumping_time
 async def test_the_rate_is_not_much_lower_than_asked_for() -> None:
     throttle, begun = Throttle(10, 10), list[float]()

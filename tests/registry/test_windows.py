@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from harvester.errors import ProtocolError, TransientError
 from harvester.registry.client import Page, Record
 from harvester.registry.resources import EVENTS, FILES, Resource, format_time
-from harvester.registry.windows import EPOCH, FIRST, LAST, MICROSECOND, Piece, Sweep, Window, micros
+from harvester.registry.windows import EPOCH, FIRST, LAST, MICROSECOND, Piece, Sweep, Window, _Walk, micros
 from tests.registry.jumping import in_jumping_time, now
 
 NOW = micros(datetime(2026, 7, 1, tzinfo=UTC))
@@ -326,6 +326,17 @@ async def test_a_page_that_is_short_once_costs_no_row() -> None:
         changes = {at: capping(7), at + 1: capping(None)}
         fake = FakeList(FILES, ids_for(FULL_INSTANTS, at), 10, changes)
         (await swept(fake, 4, at)).check()
+
+
+async def test_a_walk_past_a_gap_keeps_some_of_its_window_when_the_later_part_is_taken_over() -> None:
+    """It has gone on after a horizon that lies years after its last row."""
+    fake = FakeList(FILES, ids_for([BIRTH], 1), 10)
+    for pace in (0.0, 5.0):
+        sweep = Swept(fake, Random(1)).sweep(2)
+        walk = _Walk(Window(FILES, NOW - DAY, NOW), last=BIRTH, last_id=1, left=1000, pace=pace)
+        later = sweep._cut(walk)
+        assert later is not None
+        assert NOW - DAY <= walk.window.until < later.since <= later.until == NOW
 
 
 # Answers that cannot be believed
