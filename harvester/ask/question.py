@@ -28,6 +28,8 @@ class Question:
     @classmethod
     def parse(cls, resource: Resource, arguments: Iterable[str]) -> Self:
         """Read and check `name=value` arguments. Raises ConfigError; asks the Registry nothing."""
+        arguments = list(arguments)
+        _refuse_options(arguments)
         arguments = [_by_id(resource, argument) for argument in arguments]
         named = [argument for argument in arguments if _names_object(resource, argument)]
         filters = parse_filters(resource, (argument for argument in arguments if argument not in named))
@@ -68,6 +70,14 @@ def doubts(filters: Iterable[Filter]) -> list[str]:
             meant = nearest(value, known) or f"known are {', '.join(known)}"
             found.append(f"{name}={value}: the Registry may hold no such value; {meant}")
     return found
+
+
+def _refuse_options(arguments: Iterable[str]) -> None:
+    """What apt-cmd takes among the filters, and what is an option here."""
+    for name, equals, value in (argument.partition("=") for argument in arguments):
+        mends = {"sort": f"write --sort {value}", "per_page": f"write --limit {value}", "page": "all pages are listed"}
+        if equals and name in mends:
+            raise ConfigError("an option, and no filter", place=f"{name}=", mend=mends[name])
 
 
 def _names_object(resource: Resource, argument: str) -> bool:

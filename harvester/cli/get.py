@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -76,6 +77,7 @@ def get_command(
     kind = _resource(resource, key)
     if key is None:
         raise ConfigError("get takes a resource and an id", place=resource, mend=f"harvester get {kind.path} ID")
+    key = re.sub(r"^(id|identifier)=", "", key)  # as apt-cmd has it
     view = View(files=_number_of_files(files), events=events, wide=wide, now=datetime.now(UTC))
     shape = Shape.JSON if json else form or (Shape.TREE if sys.stdout.isatty() else Shape.JSON)
 

@@ -95,3 +95,13 @@ async def test_every_identifier_is_resolved_for_one_request(database: Path) -> N
             assert registry.stats.requests == 0
             with pytest.raises(NotFoundError, match="no such intellectual object"):
                 await Question.parse(RESOURCES["files"], ["object=a.edu/none"]).resolved(client)
+
+
+@pytest.mark.parametrize(
+    ("argument", "mend"),
+    [("sort=size__desc", "write --sort size__desc"), ("per_page=20", "write --limit 20"), ("page=2", "all pages")],
+)
+def test_what_apt_cmd_takes_among_the_filters_is_an_option_here(argument: str, mend: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Question.parse(RESOURCES["files"], ["state=A", argument])
+    assert refused.value.mend.startswith(mend)

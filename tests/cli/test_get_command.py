@@ -219,6 +219,11 @@ def test_a_resource_by_any_of_its_names(name: str, run: Run, registry: DemoRegis
     assert run("get", name, "1", registry=registry).stdout == run("get", "items", "1", registry=registry).stdout
 
 
+@pytest.mark.parametrize("key", ["id=1", "identifier=institution1.edu/bag_000001"])
+def test_a_key_as_apt_cmd_has_it(key: str, run: Run, registry: DemoRegistry) -> None:
+    assert run("get", "object", key, registry=registry).stdout == run("get", "objects", "1", registry=registry).stdout
+
+
 def test_the_readers_leaving_ends_it_quietly(giant: tuple[DemoRegistry, dict[str, Any]], tmp_path: Path) -> None:
     registry, largest = giant
     command = f"{sys.executable} -m harvester get objects {largest['id']} --format tree --files all -q | head -1"
