@@ -132,6 +132,8 @@ class Replay:
         elif (since := query.get(f"{TIMES[name]}__gteq")) is not None:
             first = bisect_left(shelf.times, moment(since))
             last = bisect_right(shelf.times, moment(query[f"{TIMES[name]}__lteq"]))
+            if query["sort"].endswith("__desc"):  # by id too: the same rows from their far end
+                return last - first, shelf.by_time[max(first, last - end) : max(first, last - begin)][::-1]
             return last - first, shelf.by_time[first + begin : min(last, first + end)]
         else:
             rows = shelf.by_id
