@@ -38,7 +38,16 @@ def program(line: str) -> list[str]:
 
 def test_every_block_of_commands_is_known_here() -> None:
     commands = re.findall(r"(?:<!-- ([\w ]+) -->\n)?```(?:sh|python)\n", README)
-    assert sorted(commands) == ["demo", "first harvest", "library", "more", "notebook", "questions", "tests"]
+    assert sorted(commands) == [
+        "benchmarks",
+        "demo",
+        "first harvest",
+        "library",
+        "more",
+        "notebook",
+        "questions",
+        "tests",
+    ]
 
 
 def test_the_two_set_up_lines_end_in_what_ci_runs(tmp_path: Path) -> None:
@@ -135,6 +144,13 @@ def test_a_library_example(name: str, said: str, registry: DemoRegistry, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(said)
+
+
+def test_the_benchmarks_can_be_run(tmp_path: Path) -> None:
+    (command,) = block("benchmarks")
+    words = [sys.executable, *shlex.split(command)[1:], "--quick", "listing"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert "list, 20,000 events, by id: peak RSS" in done.stdout, done.stderr
 
 
 def test_the_exit_codes_are_the_programs() -> None:
