@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -146,7 +146,7 @@ class Listing:
         statement = f"SELECT count(*) FROM {self.resource.source} WHERE {self.where}"  # noqa: S608
         return int(connection.execute(statement, self.parameters).fetchone()[0])
 
-    def batches(self, connection: sqlite3.Connection) -> Iterator[list[Entry]]:
+    def batches(self, connection: sqlite3.Connection) -> Generator[list[Entry], None, None]:
         """The page's entries, at most 1,000 at a time."""
         # Ids first, then whole rows by id: skipped rows never leave the index.
         statement = (

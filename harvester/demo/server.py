@@ -14,7 +14,7 @@ import socket
 import sqlite3
 import struct
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -117,18 +117,18 @@ class _Readers:
         self._database = database
         self._threads = ThreadPoolExecutor(_READERS, "demo-reader")
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._long: set[sqlite3.Connection] = set()
+        self._long: dict[sqlite3.Connection, Generator[Any, None, None]] = {}
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `work` on a connection of its own, from one snapshot of the database."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._on_connection, work)
 
-    async def stream(self, items: Callable[[sqlite3.Connection], Iterator[T]]) -> AsyncGenerator[T, None]:
+    async def stream(self, items: Callable[[sqlite3.Connection], Generator[T, None, None]]) -> AsyncGenerator[T, None]:
         """The items of a long result, one at a time, all from one snapshot of the database."""
         loop, connection = asyncio.get_running_loop(), connect(self._database)
-        self._long.add(connection)
         connection.execute("BEGIN")
-        step = functools.partial(next, items(connection), None)
+        self._long[connection] = found = items(connection)
+        step = functools.partial(next, found, None)
         running = loop.run_in_executor(self._threads, step)
         try:
             while (item := await asyncio.shield(running)) is not None:
@@ -139,14 +139,16 @@ class _Readers:
             running.add_done_callback(lambda _: self._end(connection))
 
     def _end(self, connection: sqlite3.Connection) -> None:
-        self._long.discard(connection)
-        connection.close()
+        # The query first: its cursor cannot be closed any more once the connection is.
+        if (found := self._long.pop(connection, None)) is not None:
+            found.close()
+            connection.close()
 
     def close(self) -> None:
         """Wait for running queries and close everything."""
         self._threads.shutdown()
-        for connection in self._long:
-            connection.close()
+        for connection in list(self._long):
+            self._end(connection)
         while not self._idle.empty():
             self._idle.get().close()
 
@@ -546,7 +548,7 @@ def _head(listing: Listing, count: int) -> bytes:
     return _go_json({"count": count, "next": following, "previous": previous})[:-1] + b',"results":'
 
 
-def _pieces(listing: Listing, connection: sqlite3.Connection) -> Iterator[tuple[bytes, int]]:
+def _pieces(listing: Listing, connection: sqlite3.Connection) -> Generator[tuple[bytes, int], None, None]:
     """The body of a list without a limit, in pieces, and the number of rows in each."""
     opening = _head(listing, listing.count(connection)) + b"["
     for batch in listing.batches(connection):

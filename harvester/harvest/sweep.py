@@ -171,8 +171,11 @@ class Sweeping:
 
     async def _take(self, resource: Resource, rows: Sequence[Record]) -> None:
         """Put rows on the heap, at once; then wait for room on it if it is full."""
-        if rows:
+        try:
             self._put(resource, rows)
+        except BaseException:
+            self._refused = True  # and stays so, whatever other lanes put there before they are stopped
+            raise
         self._progress.rows[resource.path] += len(rows)
         del rows  # as Python objects they take five times the memory, and the wait may be long
         if self._heap.size >= self._spool_bytes:
@@ -186,7 +189,8 @@ class Sweeping:
         return self._disk.well and not self._refused
 
     def _put(self, resource: Resource, rows: Sequence[Record]) -> None:
-        self._refused = True  # unless it comes to an end
+        if not rows:
+            return
         moments = _column(resource, rows, resource.time_field, str)
         stem, groups = resource.file_stem, [(resource.file_stem, rows)]
         if resource is not OBJECTS and max(moments)[:19] > self._second:
@@ -200,7 +204,6 @@ class Sweeping:
                 raise ProtocolError(f"{resource.path} with a negative {PARENT_FILTER!r}")
             notes = list(map(weight, some)) if resource is FILES else [0] * len(some)
             self._heap.add(name, parents, ids, notes, encode(some))
-        self._refused = False
 
     async def _checkpoint(self) -> None:
         """Sort and write the heap while the others fill a new one."""
