@@ -16,7 +16,7 @@ from harvester.ask import Portrait, find, portray
 from harvester.cli import options
 from harvester.cli.canvas import Canvas
 from harvester.cli.exits import COMPLETE
-from harvester.cli.output import harmless
+from harvester.cli.output import harmless, write_out
 from harvester.cli.pictures import View, draw_file, draw_object, draw_record
 from harvester.cli.session import Session, with_session
 from harvester.cli.text import number
@@ -149,9 +149,7 @@ def _print(found: Record) -> None:
         text = "\n".join(map(harmless, lines)).encode()
     else:
         text = orjson.dumps(found)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.buffer.flush()
+    write_out(text + b"\n")
 
 
 __all__ = ["get_command", "look_for"]

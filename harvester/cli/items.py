@@ -90,11 +90,12 @@ def items_command(
         session.terminal.say(doubt)
     if not watching:
         return session.ask(lambda client: _list(client, question, form or default_format(), by, limit))
-    pause = max(1 / session.settings().rate, every)
 
     async def watching_them(client: RegistryClient) -> int:
         items = Watch(client, await question.resolved(client))
-        return await watched(items, session.terminal, every=pause, form=form, until_done=until_done)
+        return await watched(
+            items, session.terminal, every=max(1 / client.settings.rate, every), form=form, until_done=until_done
+        )
 
     try:
         return session.ask(watching_them)

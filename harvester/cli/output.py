@@ -96,15 +96,15 @@ class Writer:
     def write(self, records: Sequence[Record]) -> None:
         """Write a page and see it out of the process. Raises BrokenPipeError once nobody reads any more."""
         chosen = [{name: record.get(name) for name in self._fields} for record in records] if self._fields else records
-        _out(self._page(chosen))
+        write_out(_bytes(self._page(chosen)))
         self._begun = True
 
     def close(self) -> None:
         """Write what must stand at the end."""
         if not self._begun and self._form is not Format.NDJSON:
-            _out(self._page([]))
+            write_out(_bytes(self._page([])))
         if self._form is Format.JSON:
-            _out("\n]\n")
+            write_out(b"\n]\n")
 
     def _ndjson(self, records: Sequence[Record]) -> str:
         return "".join(self._hide(orjson.dumps(record).decode()) + "\n" for record in records)
@@ -220,9 +220,14 @@ def _aligned(names: Sequence[str], cells: Sequence[str], widths: Sequence[int], 
     return (line if room is None else cut_at_end(line, room)) + "\n"
 
 
-def _out(text: str) -> None:
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def write_out(data: bytes) -> None:
+    """Bytes to stdout, after whatever was printed, and out of the process at once."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass"))
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
@@ -236,4 +241,14 @@ def nobody_reads(wait: float = 0.0) -> bool:
         return False
 
 
-__all__ = ["Format", "Writer", "asked_for", "csv_cell", "default_format", "nobody_reads", "parse_fields", "shown"]
+__all__ = [
+    "Format",
+    "Writer",
+    "asked_for",
+    "csv_cell",
+    "default_format",
+    "nobody_reads",
+    "parse_fields",
+    "shown",
+    "write_out",
+]

@@ -120,10 +120,9 @@ def _finding(item: Record) -> str:
 
 
 def _followed(session: Session, item: Record, every: float) -> int:
-    pause = max(1 / session.settings().rate, every)
-
     async def following(client: RegistryClient) -> int:
         watch = Watch(client, items=[item])
+        pause = max(1 / client.settings.rate, every)
         return await watched(watch, session.terminal, every=pause, form=None, until_done=True)
 
     try:

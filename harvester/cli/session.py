@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from harvester.cli import options
 from harvester.cli.running import run
 from harvester.cli.terminal import LogFormat, Terminal
-from harvester.config import Settings, credentials, load_settings
+from harvester.config import Credentials, Settings, credentials, load_settings
 from harvester.registry import RegistryClient
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ class Session:
     terminal: Terminal
     config: Path | None
     profile: str | None
+    _accounts: dict[tuple[str, str], Credentials] = field(default_factory=dict, repr=False)
 
     def settings(self, **flags: Any) -> Settings:
         """All layers, the given flags on top; None is not given. Raises ConfigError."""
@@ -37,13 +38,20 @@ class Session:
     def ask(self, work: Callable[[RegistryClient], Awaitable[T]], **flags: Any) -> T:
         """Do `work` with a client of the configured Registry. Raises what it raises, and Interrupted."""
         settings = self.settings(**flags)
-        account = credentials(settings)
+        account = self._account(settings)
 
         async def asking() -> T:
             async with RegistryClient(settings, account) as client:
                 return await work(client)
 
         return run(asking())
+
+    def _account(self, settings: Settings) -> Credentials:
+        """Who asks, found out once: a password manager may want to be touched for it."""
+        whose = settings.registry_url, settings.email
+        if whose not in self._accounts:
+            self._accounts[whose] = credentials(settings)
+        return self._accounts[whose]
 
 
 SHARED: dict[str, tuple[Any, Any]] = {

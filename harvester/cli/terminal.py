@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harvester.cli.output import harmless
+from harvester.cli.output import harmless, write_out
 from harvester.cli.progress import Block, line
 from harvester.cli.text import one_line
 from harvester.errors import RegistryError
@@ -64,17 +64,13 @@ def err(line: str, level: str = "ERROR") -> None:
 
 def print_path(path: Path) -> None:
     """A path to stdout, in the very bytes the file system knows it by."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
-    sys.stdout.buffer.flush()
+    write_out(os.fsencode(path) + b"\n")
 
 
 def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object to stdout, exact; a terminal gets what JSON by itself would let through as escapes."""
     text = orjson.dumps(content).decode()
-    sys.stdout.flush()
-    sys.stdout.buffer.write((harmless(text) if sys.stdout.isatty() else text).encode() + b"\n")
-    sys.stdout.buffer.flush()
+    write_out((harmless(text) if sys.stdout.isatty() else text).encode() + b"\n")
 
 
 def text_of(path: Path) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import pytest
 
@@ -90,6 +90,22 @@ def run(tmp_path: Path) -> Run:
         )
 
     return running
+
+
+def writing_to(
+    stdout: IO[str] | int, *arguments: str, registry: DemoRegistry, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the program with its stdout there."""
+    return subprocess.run(
+        [sys.executable, "-m", "harvester", *arguments],
+        cwd=cwd,
+        env=environment(registry),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 
 from harvester.demo import API_KEY, DemoRegistry, Fault, InsertObject, records
 from harvester.dump import partials
-from tests.cli.conftest import InThread, Run, environment, running
+from tests.cli.conftest import InThread, Run, environment, running, writing_to
 from tests.support import as_dumped, as_held, difference
 
 
@@ -227,16 +227,7 @@ def test_hostile_text_in_an_error_cannot_drive_the_terminal(run: Run, registry: 
 def test_a_broken_pipe_is_no_traceback(registry: DemoRegistry, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "harvester", "harvest", "--quiet"],
-        cwd=tmp_path,
-        env=environment(registry),
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = writing_to(write, "harvest", "--quiet", registry=registry, cwd=tmp_path)
     os.close(write)
     assert "Traceback" not in done.stderr
 
@@ -287,16 +278,7 @@ def test_a_directory_named_latest_is_left_alone(run: Run, registry: DemoRegistry
 
 def test_stdout_that_cannot_be_written_to(registry: DemoRegistry, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "harvester", "harvest", "--quiet"],
-            cwd=tmp_path,
-            env=environment(registry),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = writing_to(full, "harvest", "--quiet", registry=registry, cwd=tmp_path)
     assert done.returncode == 1
     assert "stdout" in only_line(done.stderr)
     assert len(list((tmp_path / "inventories").glob("2*"))) == 1, "the dump is published all the same"

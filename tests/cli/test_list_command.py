@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from harvester.demo import API_KEY, DemoRegistry, Fault, PutNull, UpdateObject, records
 from harvester.registry import RESOURCES
-from tests.cli.conftest import InThread, Run, environment, running
+from tests.cli.conftest import InThread, Run, environment, running, writing_to
 from tests.cli.test_harvest_command import only_line
 from tests.terminal import on_terminal
 
@@ -189,16 +189,7 @@ def test_a_reader_that_has_gone_before_anything_was_written(registry: DemoRegist
 
 def test_a_disk_that_is_full_is_no_end_of_reading(registry: DemoRegistry, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*PROGRAM, "list", "objects"],
-            cwd=tmp_path,
-            env=environment(registry),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = writing_to(full, "list", "objects", registry=registry, cwd=tmp_path)
     assert done.returncode == 1
     assert "No space left" in only_line(done.stderr)
 

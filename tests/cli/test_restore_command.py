@@ -13,6 +13,7 @@ import pytest
 from harvester.cli.restore import description
 from harvester.demo import (
     ADMIN_EMAIL,
+    API_KEY,
     CollectionSpec,
     DemoRegistry,
     InsertItem,
@@ -182,3 +183,14 @@ def test_a_description_warns_of_glacier_and_cannot_drive_the_terminal() -> None:
     ]
     assert len(cold) == 5
     assert "hours" in cold[-1]
+
+
+def test_the_key_is_asked_for_once(run: Run, works: Works, tmp_path: Path, target: dict[str, Any]) -> None:
+    """A password manager may want to be touched for it, and a restoration takes several questions."""
+    command = tmp_path / "manager"
+    command.write_text(f"#!/bin/sh\necho touched >> {tmp_path}/touches\necho {API_KEY}\n")
+    command.chmod(0o700)
+    with_command = {"APTRUST_REGISTRY_API_KEY": "", "HARVESTER_API_KEY_COMMAND": str(command), **ADMIN}
+    done = run("restore", str(target["id"]), "--yes", registry=works.registry, **with_command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "touches").read_text() == "touched\n"

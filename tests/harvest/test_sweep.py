@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -32,9 +32,10 @@ from harvester.demo import (
     records,
 )
 from harvester.dump import Disk, DumpWriter, Spool, partials, verify
-from harvester.errors import DumpError, RegistryError, RequestError, TransientError
+from harvester.errors import DumpError, ProtocolError, RegistryError, RequestError, TransientError
 from harvester.harvest import run
-from harvester.registry import Page, Resource
+from harvester.harvest.sweep import Sweeping
+from harvester.registry import Page, Record, Resource
 from tests.support import as_dumped, as_held, data_bytes, difference, harvested
 
 SWEEP: dict[str, Any] = {"strategy": "sweep"}
@@ -458,6 +459,16 @@ async def test_killed_after_a_page_that_cannot_be_spooled_it_is_asked_for_again(
             answer.rows[1][field] = None
         return answer
 
+    put, good = Sweeping._put, list[tuple[Resource, Sequence[Record]]]()
+
+    def putting(self: Sweeping, resource: Resource, rows: Sequence[Record]) -> None:
+        try:
+            put(self, resource, rows)
+            good[:] = [(resource, rows)]
+        except ProtocolError:
+            put(self, *good[0])  # the page of another lane, which came at the same moment
+            raise
+
     def dying(directory: Path, disk: Disk) -> None:
         raise DumpError("killed")
 
@@ -465,6 +476,7 @@ async def test_killed_after_a_page_that_cannot_be_spooled_it_is_asked_for_again(
         with monkeypatch.context() as patch:
             patch.setattr(RegistryClient, "page", without)
             patch.setattr(run, "remove", dying)
+            patch.setattr(Sweeping, "_put", putting)
             with pytest.raises(DumpError, match="killed"):
                 await harvested(registry, tmp_path, per_page=20, **SWEEP)
         outcome = await harvested(registry, tmp_path, per_page=20, **SWEEP)
