@@ -175,8 +175,9 @@ async def test_cancelled_at_any_request_and_taken_up_again(small_database: Path,
             outcome = await stopped(registry, tmp_path / "two", random.randint(1, spent), **options)
             stops += outcome is None
         print(f"{stops} stops, {registry.stats.requests} requests, {spent} undisturbed")
-        # What has come is kept: a stop costs the requests in flight, and what repeats or looks around.
-        assert registry.stats.requests <= spent + stops * (2 * options["concurrency"] + 8)
+        # What has come is kept: a stop costs the requests in flight, and what repeats or looks around. Where windows
+        # are divided depends on what arrives first: pages of 5 rows cost 360 to 381 requests without any stop.
+        assert registry.stats.requests <= 1.1 * spent + stops * (2 * options["concurrency"] + 8)
     assert data_bytes(outcome.path) == data_bytes(undisturbed.path)
     assert outcome.manifest.complete
     assert verify(outcome.path).damages == []
