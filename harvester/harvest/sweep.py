@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain, compress
@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from harvester.dump import Block, Heap, JournalState, Spool, own_id
-from harvester.errors import ProtocolError, TransientError
+from harvester.errors import ProtocolError, RegistryError, TransientError
 from harvester.harvest.batch import Batch, encode, weight
 from harvester.harvest.order import Lane, Turn
 from harvester.harvest.pipeline import Pipeline, first_of
@@ -74,6 +74,7 @@ class Sweeping:
         self._objects = Start(*cursor.get("objects", (0, 0)))
         self.objects_count: int = cursor.get("objects_count", 0)
         self._objects_done: bool = cursor.get("objects_done", False)
+        self._objects_error: RegistryError | None = None  # no strategy can do without the objects
         # By list and part of it: each part is counted once, by the first answer that holds all of it.
         self._counted: dict[str, dict[str, int]] = {path: dict(n) for path, n in cursor.get("counted", {}).items()}
         self._undated_done: list[str] = list(cursor.get("undated_done", []))
@@ -90,7 +91,7 @@ class Sweeping:
             self._window_page,
             self._take,
             self._per_page,
-            client.settings.most_in_flight,
+            client.settings.most_in_flight + 2,  # while one takes a page apart another must be there to use its slot
             deque(windows),
             deque(pieces),
         )
@@ -100,19 +101,17 @@ class Sweeping:
         """Sweep to the end. Raises what stopped it. Unless that is the disk, or rows that cannot be spooled, the spool
         then has all that came."""
         try:
-            if not self._objects_done:
-                await self._walk_objects()
-            for value in ("true", "false"):
-                if EVENTS in self._scope.resources and value not in self._undated_done:
-                    await self._take_undated(value)
-            await self._sweep.run()
+            async with asyncio.TaskGroup() as group:
+                for walk_of in self._besides_windows():
+                    group.create_task(walk_of)
+                group.create_task(self._sweep.run())
             self.finished = True
             await self._checkpoint()
         except BaseException as error:
             if self._may_checkpoint:
                 self._spool.checkpoint(self._heap, self._cursor())
             first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
-            if isinstance(first, TransientError | ProtocolError) and self._objects_done:
+            if isinstance(first, TransientError | ProtocolError) and first is not self._objects_error:
                 first.mend = first.mend or LESS
             raise first from None
         finally:
@@ -122,6 +121,14 @@ class Sweeping:
         """Requests by resource that the dump has cost so far."""
         now = self._client.traffic.requests
         return {name: self._spent.get(name, 0) + now[name] for name in sorted({*self._spent, *now})}
+
+    def _besides_windows(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What is left to be walked that is in no window."""
+        if not self._objects_done:
+            yield self._walk_objects()
+        for value in ("true", "false"):
+            if EVENTS in self._scope.resources and value not in self._undated_done:
+                yield self._take_undated(value)
 
     async def _walk_objects(self) -> None:
         async def fetch(number: int) -> Page:
@@ -135,8 +142,13 @@ class Sweeping:
             self._objects = Start(self._objects.rows + page.size, page.last_id)
             await self._take(OBJECTS, page.rows)
 
-        ahead = self._client.settings.most_in_flight
-        await walk(fetch, take, per_page=self._per_page, ahead=ahead, start=self._objects)
+        # Pages that come out of turn are held as Python objects; while there are windows, they fill the slots.
+        ahead = 1 if self._scope.of_an_object else self._client.settings.most_in_flight
+        try:
+            await walk(fetch, take, per_page=self._per_page, ahead=ahead, start=self._objects)
+        except (TransientError, ProtocolError) as error:
+            self._objects_error = error
+            raise
         self._objects_done = True
 
     async def _take_undated(self, value: str) -> None:

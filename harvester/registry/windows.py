@@ -45,7 +45,9 @@ TAIL = 3
 """So many pages left in a window are fetched by offset at once: another split would cost a page of its own."""
 
 WORTH_SPLITTING = 8
-"""Pages a window must have left for an idle lane to take over a part of it: each split costs half a page."""
+"""Pages a window must have left for an idle lane to take over a part of it: each split costs half a page. Fewer are
+fetched by offset at once, as soon as a lane is idle, unless that makes the Registry skip rows for longer than half a
+page takes it."""
 
 AHEAD = 12
 """Pages that a walk's horizon lies ahead: with each page the Registry counts all rows up to there."""
@@ -172,6 +174,7 @@ class Sweep:
     _walks: list[_Walk] = field(default_factory=list)
     _fetching: list[Piece] = field(default_factory=list)
     _moved: set[Window] = field(default_factory=set)
+    _idle: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -198,7 +201,9 @@ class Sweep:
             elif (walk := self._next_walk()) is not None:
                 await self._walk(walk)
             elif self._walks or self._fetching:
+                self._idle += 1
                 await self._changed.wait()
+                self._idle -= 1
                 continue
             else:
                 return
@@ -367,7 +372,7 @@ class Sweep:
         """Leave the rest of what is asked for to whoever is idle, if it is short or of one instant: whether so."""
         window = walk.asked
         instant, whole = window.since == window.until, window.until == walk.window.until
-        if walk.count is None or walk.careful or not (instant or (whole and walk.left <= TAIL * self.per_page)):
+        if walk.count is None or walk.careful or not (instant or (whole and walk.left <= self._tail(window.resource))):
             return False
         first, last = walk.position // self.per_page + 1, -(-walk.count // self.per_page)
         # From the far end each page is filled from the last row on: a row that comes in moves them all.
@@ -376,6 +381,12 @@ class Sweep:
         self.pieces.extend(Piece(window, page, walk.count) for page in range(-1, middle - last - 1, -1))
         walk.left = max(0, walk.left - (walk.count - walk.position))
         return True
+
+    def _tail(self, resource: Resource) -> int:
+        """Rows left in a window that are few enough to be fetched by offset."""
+        bearable = int(PAGE_SECONDS / 2 / resource.skipped_row_seconds)
+        most = WORTH_SPLITTING * self.per_page if self._idle else 0
+        return max(TAIL * self.per_page, min(most, bearable))
 
     def _begin_beyond(self, walk: _Walk, size: int) -> None:
         """Go on after the horizon: what is before it is received or ordered, by a page of `size` rows at last."""

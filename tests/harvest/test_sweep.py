@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from harvester import Outcome, RegistryClient
+from harvester import Outcome, RegistryClient, Scope, credentials, harvest
 from harvester.demo import (
     AddEvents,
     Change,
@@ -35,8 +35,9 @@ from harvester.dump import Disk, DumpWriter, Spool, partials, verify
 from harvester.errors import DumpError, ProtocolError, RegistryError, RequestError, TransientError
 from harvester.harvest import run
 from harvester.harvest.sweep import Sweeping
-from harvester.registry import Page, Record, Resource
-from tests.support import as_dumped, as_held, data_bytes, difference, harvested
+from harvester.registry import Filter, Page, Record, Resource
+from harvester.registry.resources import OBJECTS
+from tests.support import as_dumped, as_held, data_bytes, difference, harvested, settings_for
 
 SWEEP: dict[str, Any] = {"strategy": "sweep"}
 
@@ -139,6 +140,35 @@ async def test_an_institution_without_objects(tmp_path: Path) -> None:
     async with DemoRegistry(database) as registry:
         outcome = await harvested(registry, tmp_path / "out", ["identifier=none.of/these"], **SWEEP)
     assert as_dumped(outcome) == {"objects": b"", "files": b"", "events": b""}
+
+
+class _Patient(RegistryClient):
+    """Gives no objects before a window has been asked for, and no rows of a window before the objects have been."""
+
+    objects_asked: asyncio.Event
+    windows_asked: asyncio.Event
+
+    async def page(
+        self, resource: Resource, *, filters: Sequence[Filter] = (), sort: Sequence[str], page: int, per_page: int
+    ) -> Page:
+        if per_page == 1:  # the plan
+            pass
+        elif resource is OBJECTS:
+            self.objects_asked.set()
+            await self.windows_asked.wait()
+        elif any(name.endswith("__gteq") for name, _ in filters):
+            self.windows_asked.set()
+            await self.objects_asked.wait()
+        return await super().page(resource, filters=filters, sort=sort, page=page, per_page=per_page)
+
+
+async def test_objects_and_windows_are_asked_for_at_once(small_database: Path, tmp_path: Path) -> None:
+    async with DemoRegistry(small_database) as registry:
+        settings = settings_for(registry, tmp_path, **SWEEP)
+        async with _Patient(settings, credentials(settings)) as client, asyncio.timeout(60):
+            client.objects_asked, client.windows_asked = asyncio.Event(), asyncio.Event()
+            outcome = await harvest(client, Scope.parse(settings.resources))
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
 
 
 # Stopped at any point

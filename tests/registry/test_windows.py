@@ -539,6 +539,19 @@ async def test_no_lane_is_idle_while_there_is_something_to_ask(
     assert now() <= 1.1 * fake.requests * 0.1 / lanes + 0.3
 
 
+@pytest.mark.parametrize(("resource", "per_page", "turns"), [(EVENTS, 1000, 2), (FILES, 100, 2), (FILES, 1000, 5)])
+@in_jumping_time
+async def test_idle_lanes_share_the_last_pages_where_skipping_rows_is_cheap(
+    resource: Resource, per_page: int, turns: int
+) -> None:
+    fake = FakeList(resource, ids_for(spread(7 * per_page + 50, Random(9)), 9), per_page)
+    run = Swept(fake, Random(9), slowest=0, latency=0.5)  # to ask, and to take
+    await run.sweep(8, [Window(resource, FIRST, NOW)]).run()
+    run.check()
+    assert fake.requests == fake.pages
+    assert now() == pytest.approx(turns, abs=0.01)
+
+
 @in_jumping_time
 async def test_a_window_as_a_journal_holds_it() -> None:
     window = Window(EVENTS, FIRST, NOW + 1)
