@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from harvester.harvest.garbage import rare_collections
 from harvester.harvest.pipeline import AskAgain, Note, Pipeline, WalkScope
 from harvester.harvest.plan import PER_OBJECT, SWEEP, Plan, plan, without_plan
 from harvester.harvest.progress import Progress
+from harvester.harvest.saving import DiskThread
 from harvester.harvest.scope import Scope
 from harvester.harvest.sweep import FromSpool, Sweeping
 from harvester.registry import BY_ID, RESOURCES, Filter, Page, RegistryClient, walk
@@ -196,7 +198,13 @@ class _Run:
         )
         take = Take(writer.directory, writer.codec, {}, (), first.notes)
         findings = Findings(take)
-        await self._ask_again(findings, writer, first, asked_at)
+        clearing = DiskThread()
+        clearing.begin(partial(remove, writer.directory / SPOOL, self._disk))  # it may be as large as the dump
+        try:
+            await self._ask_again(findings, writer, first, asked_at)
+        finally:
+            await clearing.done()
+            clearing.close()
         made = self._merged(findings, writer) if findings.rounds else writer
         try:
             requests = first.requests()
@@ -210,14 +218,13 @@ class _Run:
             made.close()
 
     async def _first_take(self, writer: DumpWriter, state: JournalState, asked_at: datetime) -> Pipeline:
-        """Everything in the scope once, by the strategy the dump was begun with."""
+        """Everything in the scope once, by the strategy the dump was begun with. A spool may be left over."""
         pipeline = Pipeline(self._client, writer, self._scope, self._progress, state, self._spent)
         filters = self._scope.object_filters(_horizon(asked_at))
         spool = writer.directory / SPOOL
         if pipeline.finished or (
             self._sweeps(state, pipeline, spool) and await self._sweep(pipeline, spool, filters, asked_at)
         ):
-            remove(spool, self._disk)
             return pipeline
         remove(spool, self._disk)
         self._progress.took_up({path: e.records for path, e in self._extents(state).items()})
