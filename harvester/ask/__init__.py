@@ -7,7 +7,7 @@ from harvester.ask.findings import Answer, Audit, Concern, Finding, Plan, Query,
 from harvester.ask.identify import find
 from harvester.ask.items import REPORT_SINCE, Change, Report, Watch, follow, query
 from harvester.ask.portrait import Chronicle, Happening, Portrait, portray
-from harvester.ask.question import Question, doubts
+from harvester.ask.question import Question, confirm
 from harvester.ask.restore import in_the_way, request_restoration, restores
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "Watch",
     "arrange",
     "audit",
-    "doubts",
+    "confirm",
     "excerpt",
     "find",
     "follow",

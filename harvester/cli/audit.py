@@ -11,8 +11,9 @@ import typer
 from harvester.ask import Answer, Audit, Concern, Plan, Question, Rules, Status, audit
 from harvester.cli import completion, options
 from harvester.cli.audit_report import command, report, title
-from harvester.cli.dates import age, with_plain_dates
+from harvester.cli.dates import age
 from harvester.cli.exits import COMPLETE, FAILED, INCOMPLETE, explain
+from harvester.cli.filters import plain_filters
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json
 from harvester.cli.text import counted, number
@@ -80,13 +81,11 @@ def audit_command(
         only=_questions(only),
         deep=deep,
     )
-    question = Question.parse(OBJECTS, with_plain_dates(OBJECTS, filters or ()))
+    question = Question.parse(OBJECTS, plain_filters(OBJECTS, filters or ()))
     if question.filters and rules.only == {Concern.DELETIONS}:
         raise ConfigError(
             "deletions are asked of the whole institution only", place="--only", mend="give no NAME=VALUE"
         )
-    for doubt in question.doubts():
-        session.terminal.say(doubt)
 
     def tell(plan: Plan) -> None:
         session.terminal.say(planned(plan))
@@ -95,8 +94,9 @@ def audit_command(
         def so_far() -> str:
             return f"{number(sum(client.traffic.requests.values()))} requests so far"
 
+        filters = await question.resolved(client)
         async with session.terminal.telling(so_far):
-            return await audit(client, question.filters, rules, tell=tell)
+            return await audit(client, filters, rules, tell=tell)
 
     result = session.ask(work)
     if json:

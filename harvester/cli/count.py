@@ -12,8 +12,8 @@ from rich.table import Table
 
 from harvester.ask import Question
 from harvester.cli import completion, options
-from harvester.cli.dates import with_plain_dates
 from harvester.cli.exits import COMPLETE
+from harvester.cli.filters import plain_filters
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json, print_table
 from harvester.cli.text import number
@@ -66,14 +66,16 @@ def count_command(
       harvester count objects --by storage_option --json
     """
     wanted = resource_named(resource)
-    question = Question.parse(wanted, with_plain_dates(wanted, filters or ()))
+    question = Question.parse(wanted, plain_filters(wanted, filters or ()))
     if by is not None:
         _check_field(wanted, by, question.filters)
-    for doubt in question.doubts():
-        session.terminal.say(doubt)
 
     async def work(client: RegistryClient) -> Counts:
-        return await counted(client, wanted, await question.resolved(client), VALUES[by] if by else (), by or "")
+        filters = await question.resolved(client)
+        counts = await counted(client, wanted, filters, VALUES[by] if by else (), by or "")
+        if not counts.total:
+            await question.explain_nothing(client)
+        return counts
 
     counts = session.ask(work)
     if counts.other < 0:

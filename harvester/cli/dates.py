@@ -7,11 +7,9 @@ is left as it is, and the Registry takes it for midnight UTC, here as in every d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 
-from harvester.errors import ConfigError
-from harvester.registry.resources import Kind, Resource, format_time, parse_time
+from harvester.registry.resources import format_time
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 FORMS = "2026-01-31, 2026-01-31T12:00:00Z, today, yesterday, or an age such as 12h, 30d, 8w, 1y"
@@ -37,21 +35,4 @@ def spelled_out(text: str, now: datetime) -> str:
         return text
 
 
-def with_plain_dates(resource: Resource, arguments: Iterable[str]) -> list[str]:
-    """`name=value` arguments with the dates among them spelled out; anything else is left for the check of filters.
-
-    Raises ConfigError for what is no date.
-    """
-    now = datetime.now(UTC).replace(microsecond=0)
-    found = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if resource.filters.get(name) is Kind.TIME and value:
-            plain, value = value, spelled_out(value, now)
-            if parse_time(value) is None:
-                raise ConfigError(f"{plain!r} is no date", place=f"filter {name!r} of {resource.path}", mend=FORMS)
-        found.append(f"{name}{equals}{value}")
-    return found
-
-
-__all__ = ["FORMS", "age", "spelled_out", "with_plain_dates"]
+__all__ = ["FORMS", "age", "spelled_out"]

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from harvester.ask import doubts
+from harvester.ask import confirm
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE, INCOMPLETE, exit_code, explain
+from harvester.cli.filters import scope_of
 from harvester.cli.plan import announcement, comparison
 from harvester.cli.running import Interrupted, run
 from harvester.cli.session import Session, with_session
@@ -21,8 +22,9 @@ from harvester.config import Credentials, Settings, credentials
 from harvester.dump import Manifest
 from harvester.dump.manifest import Disagreement, Failure
 from harvester.errors import HarvesterError
-from harvester.harvest import Outcome, Plan, Progress, Scope, harvest, resume
+from harvester.harvest import Outcome, Plan, Progress, harvest, resume
 from harvester.registry import RegistryClient
+from harvester.registry.resources import OBJECTS
 
 
 @with_session
@@ -64,13 +66,13 @@ def harvest_command(
     }
 
     async def work(client: RegistryClient, progress: Progress) -> Outcome:
-        scope = Scope.parse(client.settings.resources, filters or ())
+        scope = scope_of(client.settings, filters or ())
+        await confirm(client, OBJECTS, scope.filters)
         return await harvest(client, scope, progress=progress, fresh=fresh)
 
     def settings() -> Settings:
         found = session.settings(**flags)
-        for doubt in doubts(Scope.parse(found.resources, filters or ()).filters):  # before anything is asked of anybody
-            session.terminal.say(doubt)
+        scope_of(found, filters or ())  # what is wrong with it is said before a password manager is asked for a key
         return found
 
     return _carry_out(settings, work, session.terminal, json=json)

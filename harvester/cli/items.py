@@ -12,8 +12,9 @@ import typer
 
 from harvester.ask import REPORT_SINCE, Question, Report, Watch, query
 from harvester.cli import completion
-from harvester.cli.dates import FORMS, spelled_out, with_plain_dates
+from harvester.cli.dates import FORMS, spelled_out
 from harvester.cli.exits import COMPLETE
+from harvester.cli.filters import plain_filters
 from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads
 from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
@@ -86,16 +87,17 @@ def items_command(
     by = parse_sort(WORK_ITEMS, sort)
     if watching and (form in (Format.CSV, Format.TABLE) or limit or by != NEWEST_FIRST):
         raise ConfigError("--format csv and table, --sort and --limit are for lists", place="--watch")
-    for doubt in question.doubts():
-        session.terminal.say(doubt)
     if not watching:
         return session.ask(lambda client: _list(client, question, form or default_format(), by, limit))
 
     async def watching_them(client: RegistryClient) -> int:
         items = Watch(client, await question.resolved(client))
-        return await watched(
-            items, session.terminal, every=max(1 / client.settings.rate, every), form=form, until_done=until_done
-        )
+        every_so_often = max(1 / client.settings.rate, every)
+        code = await watched(items, session.terminal, every=every_so_often, form=form, until_done=until_done)
+        if not items.items:
+            await question.explain_nothing(client)
+            session.terminal.say("no work item matches: nothing to watch")
+        return code
 
     try:
         return session.ask(watching_them)
@@ -110,22 +112,26 @@ def _question(arguments: Sequence[str], report: Report | None, since: str | None
         said, since = since, spelled_out(since, datetime.now(UTC).replace(microsecond=0))
         if parse_time(since) is None:
             raise ConfigError(f"{said!r} is no date", place="--since", mend=FORMS)
-    question = Question.parse(WORK_ITEMS, with_plain_dates(WORK_ITEMS, arguments))
+    question = Question.parse(WORK_ITEMS, plain_filters(WORK_ITEMS, arguments))
     return replace(question, filters=query(question.filters, report, since))
 
 
 async def _list(client: RegistryClient, question: Question, form: Format, sort: str, limit: int | None) -> int:
     filters = await question.resolved(client)
     writer = Writer(WORK_ITEMS, form, COLUMNS if form is Format.TABLE else ())
+    anything = False
     try:
         async with aclosing(listed(client, WORK_ITEMS, filters, sort=sort, limit=limit)) as pages:
             async for rows in pages:
+                anything = True
                 writer.write([_for_people(row) for row in rows] if form is Format.TABLE else rows)
                 if nobody_reads():
                     return COMPLETE
     except ChangedError as error:
         error.mend = "list them again, or with --sort id, by which none is missed"
         raise
+    if not anything:
+        await question.explain_nothing(client)
     writer.close()
     return COMPLETE
 

@@ -9,8 +9,8 @@ import typer
 
 from harvester.ask import Question
 from harvester.cli import completion, options
-from harvester.cli.dates import with_plain_dates
 from harvester.cli.exits import COMPLETE
+from harvester.cli.filters import plain_filters
 from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads, parse_fields
 from harvester.cli.session import Session, with_session
 from harvester.registry import BY_ID, RegistryClient, listed, resource_named
@@ -47,35 +47,42 @@ def list_command(
     """List records of one kind: all pages, as they arrive.
 
     RESOURCE is objects, files, events, items, checksums, deletions or alerts. 1,000 rows are one request; a reader
-    that has seen enough (head) ends it. Dates are 2026-01-31, 30d (ago), 12h, today or yesterday; an intellectual
-    object is object=ID or object=IDENTIFIER. Lines of ndjson are the Registry's entries as a dump has them, json is
-    one array, csv is safe to open in a spreadsheet, a table is for reading.
+    that has seen enough (head) ends it.
+
+    Dates are 2026-01-31, 30d (ago), 12h, today or yesterday; sizes are bytes, or 10M, 1.5G (of 1024), or 10MB (of
+    1000). What belongs to an intellectual object, in all lists but deletions and alerts, is object=ID or
+    object=IDENTIFIER. A value that no row of the Registry's has (state=Foo) is refused, with exit code 2.
+
+    Lines of ndjson are the Registry's entries as a dump has them, json is one array, csv is safe to open in a
+    spreadsheet, a table is for reading.
 
     \b
     Examples:
       harvester list objects state=A storage_option=Standard
       harvester list events event_type="fixity check" outcome=Failure date_time__gteq=30d
       harvester list files object=institution1.edu/photos --format csv
+      harvester list files size__gteq=1G --sort size__desc
       harvester list items status=Failed --sort date_processed__desc --limit 20
       harvester list files --fields identifier,sha256,last_fixity_check
     """
     form = asked_for(form, json=json) or default_format()
     wanted = resource_named(resource)
-    question = Question.parse(wanted, with_plain_dates(wanted, filters or ()))
+    question = Question.parse(wanted, plain_filters(wanted, filters or ()))
     by = parse_sort(wanted, sort) if sort else BY_ID[0]
     writer = Writer(wanted, form, parse_fields(wanted, fields))
-    for doubt in question.doubts():
-        session.terminal.say(doubt)
 
     async def work(client: RegistryClient) -> None:
         pages = listed(client, wanted, await question.resolved(client), sort=by, limit=limit)
-        wait = A_MOMENT
+        wait, anything = A_MOMENT, False
         async with aclosing(pages):
             async for rows in pages:
+                anything = True
                 writer.write(rows)
                 if nobody_reads(wait if len(rows) == client.settings.per_page else 0):
                     return
                 wait = 0
+        if not anything:
+            await question.explain_nothing(client)
         writer.close()
 
     with suppress(BrokenPipeError):  # whoever read has seen enough

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from harvester.ask import doubts
+from harvester.ask import confirm
 from harvester.cli import options
 from harvester.cli.exits import COMPLETE
+from harvester.cli.filters import scope_of
 from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import print_json, print_sentence, print_table
 from harvester.cli.text import duration, number
-from harvester.harvest import Outcome, Plan, Scope, estimate
+from harvester.harvest import Outcome, Plan, estimate
+from harvester.registry import RegistryClient
+from harvester.registry.resources import OBJECTS
 
 
 @with_session
@@ -42,10 +45,13 @@ def plan_command(
         "per_page": per_page,
         "strategy": strategy,
     }
-    scope = Scope.parse(session.settings(**flags).resources, filters or ())
-    for doubt in doubts(scope.filters):
-        session.terminal.say(doubt)
-    planned = session.ask(lambda client: estimate(client, scope), **flags)
+    scope = scope_of(session.settings(**flags), filters or ())
+
+    async def work(client: RegistryClient) -> Plan:
+        await confirm(client, OBJECTS, scope.filters)
+        return await estimate(client, scope)
+
+    planned = session.ask(work, **flags)
     if json:
         print_json(planned.as_json())
     else:

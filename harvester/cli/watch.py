@@ -52,10 +52,7 @@ async def watched(watch: Watch, terminal: Terminal, *, every: float, form: Forma
     else:
         lines = _Lines(terminal, form)
         await follow(watch, pause, on_look=lines.looked, on_late=lines.late, until_done=until_done)
-    if not watch.items:
-        terminal.say("no work item matches: nothing to watch")
-        return COMPLETE
-    return _verdict(watch, terminal)
+    return _verdict(watch, terminal) if watch.items else COMPLETE
 
 
 class _Lines:

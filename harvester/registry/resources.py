@@ -307,6 +307,17 @@ def resource_named(name: str) -> Resource:
 PARENT_FILTER = "intellectual_object_id"
 """The filter that gives an object's files, and its own and its files' events. Counts under it are exact."""
 
+PARENTS: Mapping[str, Resource] = MappingProxyType(
+    {
+        PARENT_FILTER: OBJECTS,
+        "generic_file_id": FILES,
+        "intellectual_object_identifier": OBJECTS,
+        "object_identifier": OBJECTS,
+        "generic_file_identifier": FILES,
+    }
+)
+"""Filters that name one record to which the rows belong, by id or by identifier, and the list that one is in."""
+
 
 def parse_filters(resource: Resource, arguments: Iterable[str]) -> tuple[Filter, ...]:
     """Read `name=value` arguments and check them as `check_filters` does. Raises ConfigError."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harvester.demo import DemoRegistry
+from harvester.demo import DemoRegistry, records
 from tests.cli.conftest import Run, environment
 
 
@@ -27,13 +28,50 @@ def test_a_closed_stdout_is_no_traceback(registry: DemoRegistry, tmp_path: Path,
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["audit", "plan", "harvest", "count objects", "list objects"])
-def test_a_value_that_may_be_a_mistake_is_doubted_by_every_command(
-    run: Run, registry: DemoRegistry, command: str
+@pytest.mark.parametrize("command", ["audit", "plan", "harvest", "count objects", "list objects --json", "items"])
+def test_a_value_that_nobody_has_is_refused_by_every_command(run: Run, registry: DemoRegistry, command: str) -> None:
+    """Quiet or not: an audit, a count or a list of nothing looks like good news, and such a dump like all there is."""
+    done = run(*command.split(), "storage_option=standard", "--quiet", registry=registry)
+    resource = "items" if command == "items" else "objects"
+    place = f"harvester: filter 'storage_option' of {resource}"
+    assert done.stderr == f"{place}: no {resource} of the Registry's have 'standard'; did you mean 'Standard'?\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert registry.stats.requests == 1
+
+
+@pytest.mark.parametrize("command", ["list events --json", "count events", "items", "items --watch"])
+def test_nothing_of_an_object_that_is_not_there_is_said_so(run: Run, registry: DemoRegistry, command: str) -> None:
+    done = run(*command.split(), "object=99999", registry=registry)
+    said = "id 99999: there is no such intellectual object; harvester list objects shows what there is"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"harvester: {said}\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "harvest"])
+def test_lists_that_there_are_not_are_told_with_the_place_that_names_them(
+    run: Run, registry: DemoRegistry, tmp_path: Path, command: str
 ) -> None:
-    done = run(*command.split(), "storage_option=standard", registry=registry)
+    done = run(command, registry=registry, HARVESTER_RESOURCES="objects,foo")
+    assert done.stderr.startswith("harvester: HARVESTER_RESOURCES: the Registry has no list 'foo'; ")
+    (tmp_path / "config.toml").write_text('rate = 5.0\nresources = ["objects", "evnts"]\n')
+    done = run(command, registry=registry)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "harvester: config.toml:2: the Registry has no list 'evnts'; did you mean 'events'?\n",
+    )
+
+
+def test_a_list_is_harvested_by_any_name_that_it_can_be_listed_by(run: Run, registry: DemoRegistry) -> None:
+    done = run("harvest", "--resources", "object,work_items", "--json", registry=registry)
     assert done.returncode == 0, done.stderr
-    assert "storage_option=standard: the Registry may hold no such value; did you mean 'Standard'?\n" in done.stderr
+    assert list(json.loads(done.stdout)["records"]) == ["objects", "work_items"]
+
+
+def test_sizes_in_people_s_words_choose_the_same_everywhere(run: Run, registry: DemoRegistry, database: Path) -> None:
+    large = [row["id"] for row in records(database, "files") if row["size"] >= 100 * 1024]
+    assert 0 < len(large) < sum(1 for _ in records(database, "files"))
+    listed = run("list", "files", "size__gteq=100K", "--fields", "id", registry=registry)
+    assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == large
+    assert run("count", "files", "size__gteq=102.4kB", registry=registry).stdout == f"{len(large)}\n"
 
 
 def test_an_audit_of_no_object_says_so(run: Run, registry: DemoRegistry) -> None:
@@ -51,6 +89,26 @@ def test_an_audit_of_no_object_says_so(run: Run, registry: DemoRegistry) -> None
             "filter 'created_at__gteq' of objects: 'yesterdy' is no date",
         ),
         (("items", "date_processed__gteq=99999y"), "'99999y' is no date; "),
+        (
+            ("list", "files", "size__gteq=big"),
+            "filter 'size__gteq' of files: 'big' is no size; bytes, or ",
+        ),
+        (
+            ("list", "objects", "object=1"),
+            "filter 'object' of objects: asks for what belongs to an object; ",
+        ),
+        (
+            ("harvest", "created_at__gteq=30d"),
+            "'30d' is another date each day; write the date out, such as ",
+        ),
+        (("plan", "created_at__gteq=today"), "'today' is another date each day; write the date out"),
+        (("harvest", "created_at__gteq=2026-02-30"), "'2026-02-30' is no date; 2026-01-31 or "),
+        (
+            ("harvest", "--resources", "objects,flies"),
+            "--resources: the Registry has no list 'flies'; did you mean ",
+        ),
+        (("plan", "--resources", "objects,flies"), "--resources: the Registry has no list 'flies'"),
+        (("plan", "--resources", ","), "--resources: "),
         (("audit", "state=A", "--only", "deletions"), "--only: deletions are asked of the whole institution only; "),
         (("get", "objects", "1", "--json", "--format", "tree"), "--json: not together with --format tree; "),
     ],

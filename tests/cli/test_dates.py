@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.cli.dates import age, spelled_out, with_plain_dates
-from harvester.registry import RESOURCES, check_filters
+from harvester.cli.dates import age, spelled_out
 from harvester.registry.resources import parse_time
 
 NOW = datetime(2026, 3, 9, 2, 30, tzinfo=UTC)
@@ -65,14 +64,3 @@ def test_an_age_is_that_long_ago(count: int, unit: str) -> None:
 )
 def test_ages(text: str, length: timedelta | None) -> None:
     assert age(text) == length
-
-
-@pytest.mark.parametrize("name", RESOURCES)
-def test_every_time_filter_takes_them_and_no_other_filter_does(name: str) -> None:
-    resource = RESOURCES[name]
-    times = [filter_ for filter_, kind in resource.filters.items() if kind.name == "TIME"]
-    assert times
-    pairs = [tuple(found.split("=", 1)) for found in with_plain_dates(resource, [f"{field}=30d" for field in times])]
-    assert len(check_filters(resource, [(pair[0], pair[1]) for pair in pairs])) == len(times)
-    others = [f"{field}=30d" for field in resource.filters if field not in times] + ["bogus=30d", "30d", "a=b=today"]
-    assert with_plain_dates(resource, others) == others

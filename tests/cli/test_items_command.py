@@ -66,12 +66,6 @@ def test_what_is_done_for_one_object(run: Run, registry: DemoRegistry, database:
     assert run("items", "object=a.edu/none", registry=registry).returncode == 1
 
 
-def test_a_value_that_is_not_known_is_asked_for_all_the_same(run: Run, registry: DemoRegistry) -> None:
-    done = run("items", "status=failed", registry=registry)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "did you mean 'Failed'?" in done.stderr
-
-
 def test_all_of_them_by_id(run: Run, registry: DemoRegistry, database: Path) -> None:
     done = run("items", "--sort", "id", "--json", HARVESTER_PER_PAGE="30", registry=registry)
     assert json.loads(done.stdout) == list(records(database, "items"))

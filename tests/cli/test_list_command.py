@@ -118,14 +118,6 @@ def test_plain_dates_reach_the_registry_as_times(run: Run, registry: DemoRegistr
     assert "date_time__lteq=2090-01-01&" in registry.stats.log[0]
 
 
-def test_a_value_that_is_not_known_is_asked_for_all_the_same(run: Run, registry: DemoRegistry) -> None:
-    done = run("list", "events", "outcome=success", registry=registry)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "did you mean 'Success'?" in only_line(done.stderr)
-    assert "outcome=success" in registry.stats.log[0]
-    assert run("list", "events", "outcome=success", "--quiet", registry=registry).stderr == ""
-
-
 def test_the_first_line_is_out_before_the_second_page_is_asked_for(registry: DemoRegistry, tmp_path: Path) -> None:
     """The second page never comes: all that is read here came before it."""
     registry.add_fault(Fault("stall", path="page=2&", times=None, seconds=600))
