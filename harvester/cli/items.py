@@ -15,7 +15,7 @@ from harvester.cli import completion
 from harvester.cli.dates import FORMS, spelled_out
 from harvester.cli.exits import COMPLETE
 from harvester.cli.filters import plain_filters
-from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads
+from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads, parse_fields
 from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
 from harvester.cli.watch import EVERY, age, subject, watched
@@ -57,6 +57,10 @@ def items_command(
         Format | None, typer.Option("--format", help="[default: table on a terminal, else ndjson]", show_default=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Only these fields, in this order.", metavar="A,B,C", autocompletion=completion.fields),
+    ] = None,
     sort: Annotated[
         str,
         typer.Option(
@@ -85,10 +89,11 @@ def items_command(
         report = Report.INPROCESS
     question = _question(filters or (), report, since)
     by = parse_sort(WORK_ITEMS, sort)
-    if watching and (form in (Format.CSV, Format.TABLE) or limit or by != NEWEST_FIRST):
-        raise ConfigError("--format csv and table, --sort and --limit are for lists", place="--watch")
+    chosen = parse_fields(WORK_ITEMS, fields)
+    if watching and (form in (Format.CSV, Format.TABLE) or chosen or limit or by != NEWEST_FIRST):
+        raise ConfigError("--format csv and table, --fields, --sort and --limit are for lists", place="--watch")
     if not watching:
-        return session.ask(lambda client: _list(client, question, form or default_format(), by, limit))
+        return session.ask(lambda client: _list(client, question, form or default_format(), chosen, by, limit))
 
     async def watching_them(client: RegistryClient) -> int:
         items = Watch(client, await question.resolved(client))
@@ -116,15 +121,18 @@ def _question(arguments: Sequence[str], report: Report | None, since: str | None
     return replace(question, filters=query(question.filters, report, since))
 
 
-async def _list(client: RegistryClient, question: Question, form: Format, sort: str, limit: int | None) -> int:
+async def _list(
+    client: RegistryClient, question: Question, form: Format, fields: Sequence[str], sort: str, limit: int | None
+) -> int:
     filters = await question.resolved(client)
-    writer = Writer(WORK_ITEMS, form, COLUMNS if form is Format.TABLE else ())
+    for_people = form is Format.TABLE and not fields
+    writer = Writer(WORK_ITEMS, form, COLUMNS if for_people else fields)
     anything = False
     try:
         async with aclosing(listed(client, WORK_ITEMS, filters, sort=sort, limit=limit)) as pages:
             async for rows in pages:
                 anything = True
-                writer.write([_for_people(row) for row in rows] if form is Format.TABLE else rows)
+                writer.write([_for_people(row) for row in rows] if for_people else rows)
                 if nobody_reads():
                     return COMPLETE
     except ChangedError as error:

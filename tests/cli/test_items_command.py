@@ -66,6 +66,20 @@ def test_what_is_done_for_one_object(run: Run, registry: DemoRegistry, database:
     assert run("items", "object=a.edu/none", registry=registry).returncode == 1
 
 
+@pytest.mark.parametrize("form", ["ndjson", "csv", "table"])
+def test_fields_in_the_order_asked_for(run: Run, registry: DemoRegistry, database: Path, form: str) -> None:
+    arguments = ["items", "--sort", "id", "--limit", "2", "--fields", "status,id", "--format", form]
+    lines = run(*arguments, registry=registry).stdout.splitlines()
+    rows = list(records(database, "items"))[:2]
+    if form == "ndjson":
+        assert [list(json.loads(line).items()) for line in lines] == [
+            [("status", row["status"]), ("id", row["id"])] for row in rows
+        ]
+    else:
+        assert lines[0].replace(",", " ").split() == ["status", "id"]
+        assert [line.replace(",", " ").split() for line in lines[1:]] == [[r["status"], str(r["id"])] for r in rows]
+
+
 def test_all_of_them_by_id(run: Run, registry: DemoRegistry, database: Path) -> None:
     done = run("items", "--sort", "id", "--json", HARVESTER_PER_PAGE="30", registry=registry)
     assert json.loads(done.stdout) == list(records(database, "items"))
@@ -104,6 +118,8 @@ def test_reports_look_back_thirty_days_unless_told_otherwise(run: Run, works: Wo
         (("--watch", "--format", "csv"), "for lists"),
         (("--until-done", "--limit", "3"), "for lists"),
         (("--until-done", "--sort", "id"), "for lists"),
+        (("--watch", "--fields", "id"), "for lists"),
+        (("--fields", "id,nam"), "did you mean 'name'?"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is(
