@@ -20,7 +20,6 @@ from harvester.registry.resources import OBJECTS
 def plan_command(
     session: Session,
     filters: options.Filters = None,
-    output: options.Output = None,
     resources: options.Resources = None,
     concurrency: options.Concurrency = None,
     rate: options.Rate = None,
@@ -38,7 +37,6 @@ def plan_command(
       harvester plan state=A --resources objects,files
     """
     flags = {
-        "output": output,
         "resources": resources,
         "concurrency": concurrency,
         "rate": rate,

@@ -109,6 +109,7 @@ def test_an_audit_of_no_object_says_so(run: Run, registry: DemoRegistry) -> None
         ),
         (("plan", "--resources", "objects,flies"), "--resources: the Registry has no list 'flies'"),
         (("plan", "--resources", ","), "--resources: "),
+        (("plan", "--output", "elsewhere"), "No such option: --output"),
         (("audit", "state=A", "--only", "deletions"), "--only: deletions are asked of the whole institution only; "),
         (("get", "objects", "1", "--json", "--format", "tree"), "--json: not together with --format tree; "),
     ],
