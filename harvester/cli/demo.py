@@ -29,11 +29,9 @@ RATE = 500.0
 
 def demo_command(
     serve: Annotated[bool, typer.Option("--serve", help="Only serve, until Ctrl-C.")] = False,
-    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)] = 0,
-    objects: Annotated[int, typer.Option(help="Intellectual objects of the collection.", min=1)] = 300,
-    output: Annotated[Path, typer.Option(help="Directory the dump is made in.", metavar="DIR")] = Path(
-        "demo-inventories"
-    ),
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535, metavar="N")] = 0,
+    objects: Annotated[int, typer.Option(help="Intellectual objects of the collection.", min=1, metavar="N")] = 300,
+    output: Annotated[Path, typer.Option(help="Where the dump goes.", metavar="DIR")] = Path("demo-inventories"),
     log_format: options.LogFormat = LogFormat.TEXT,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,

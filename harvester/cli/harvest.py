@@ -83,7 +83,7 @@ def resume_command(
     session: Session,
     directory: Annotated[
         Path | None,
-        typer.Argument(help="An unfinished dump, or the directory it lies in.", metavar="[DIR]", show_default=False),
+        typer.Argument(help="An unfinished dump, or the directory it lies in.", metavar="DIR", show_default=False),
     ] = None,
     concurrency: options.Concurrency = None,
     rate: options.Rate = None,

@@ -54,8 +54,8 @@ Output = Annotated[Path | None, typer.Option(help="Directory the dump is made in
 Resources = Annotated[
     str | None,
     typer.Option(
-        help="objects,files,events,items,checksums,deletions,alerts.",
-        metavar="NAMES",
+        help=f"Lists to harvest, with commas between them: {', '.join(RESOURCES)}.",
+        metavar="A,B,C",
         autocompletion=completion.resource_lists,
     ),
 ]

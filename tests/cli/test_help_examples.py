@@ -60,6 +60,21 @@ def test_every_command_has_an_example_of_itself(name: str) -> None:
     assert any(line.startswith(name) for line in lines)
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("name", ["harvester", "harvester config", *COMMANDS])
+def test_no_word_of_it_is_broken(name: str, columns: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(columns: int) -> str:
+        width = {"terminal_width": columns, "max_content_width": columns}
+        app([*name.split()[1:], "--help"], prog_name="harvester", standalone_mode=False, **width)
+        return capsys.readouterr().out
+
+    text = said(columns)
+    cut = {line.split()[-1] for line in text.splitlines() if line.endswith("...")}  # the list of commands says so
+    assert set(text.split()) - cut <= set(said(1000).split())
+    prose = [line for line in text.splitlines() if not line.strip().startswith("harvester ")]
+    assert max(map(len, prose)) <= columns
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[tuple[DemoRegistry, Path]]:
     """A server and a directory in which something has been harvested from it."""
