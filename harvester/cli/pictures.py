@@ -330,7 +330,7 @@ def _items(canvas: Canvas, portrait: Portrait, view: View) -> None:
     under_way = [item for item in portrait.items if item.get("status") in IN_PROCESS]
     rest = [item for item in portrait.items if item.get("status") not in IN_PROCESS]
     how_many = (f"{len(under_way)} under way", "bold yellow") if under_way else ("none under way", "dim")
-    canvas.section("Work items", how_many)
+    canvas.section("Work items", f"{number(portrait.items_total)} in all", how_many)
     shown_items = [*under_way, *rest][: max(ITEMS_SHOWN, len(under_way))]
     canvas.columns([_item_line(canvas, item) for item in shown_items])
     if portrait.items_total > len(shown_items):

@@ -107,6 +107,15 @@ def test_a_deleted_file_and_a_failure_stand_out(registry: DemoRegistry, database
     assert any("\x1b[1;31mFailure" in line for line in lines)
 
 
+def test_work_items_are_all_counted_not_only_those_under_way(run: Run, registry: DemoRegistry, database: Path) -> None:
+    items = [row for row in records(database, "items") if row["intellectual_object_id"]]
+    for owner in {row["intellectual_object_id"]: None for row in items[:3]}:
+        theirs = [row["status"] for row in items if row["intellectual_object_id"] == owner]
+        going_on = sum(status in ("Pending", "Started") for status in theirs) or "none"
+        tree = run("get", "objects", str(owner), "--format", "tree", registry=registry).stdout
+        assert f"\nWork items  {len(theirs)} in all  {going_on} under way\n" in tree
+
+
 def test_no_color_is_obeyed(registry: DemoRegistry, tmp_path: Path) -> None:
     lines = in_terminal(registry, tmp_path, 80, "get", "objects", "1", NO_COLOR="1")
     assert not [code for line in lines for code in re.findall(r"\x1b\[([0-9;]*)m", line) if re.search(r"3\d", code)]
