@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 
 from rich.cells import cell_len, set_cell_size
 
@@ -28,20 +29,29 @@ def cut_at_end(text: str, width: int) -> str:
 
 def cut_in_front(text: str, width: int) -> str:
     """`text` in at most `width` cells, for identifiers and names of bags, which all begin alike."""
-    return text if cell_len(text) <= width else "…" + set_cell_size(text[::-1], width - 1)[::-1].lstrip(" …")
+    return text if cell_len(text) <= width else "…" + _end_of(text, width - 1).lstrip(" …")
 
 
 def cut_within(text: str, width: int, tail: int = TAIL) -> str:
     """`text` in at most `width` cells: its middle is left out, and of its end at most `tail` cells are kept."""
     if cell_len(text) <= width:
         return text
-    tail, end = min(tail, width // 3), ""
-    for character in reversed(text):
-        if cell_len(character + end) > tail:
-            break
-        end = character + end
+    end = _end_of(text, min(tail, width // 3))
     head = set_cell_size(text, max(width - 1 - cell_len(end), 0)).rstrip()
     return f"{head}…{end}"
+
+
+def _end_of(text: str, width: int) -> str:
+    """As much of the end as fits, from a character that stands by itself: a mark belongs to what is before it.
+
+    What a mark does to a width (U+FE0F makes two cells of a heart) is seen only with that.
+    """
+    start = here = len(text)
+    while here and cell_len(text[here - 1 :]) <= width:
+        here -= 1
+        if unicodedata.category(text[here])[0] != "M":
+            start = here
+    return text[start:]
 
 
 def filled(text: str, width: int, tail: int = TAIL) -> str:
