@@ -19,7 +19,7 @@ from harvester.cli.output import Format, Writer, asked_for, default_format, nobo
 from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
 from harvester.cli.watch import EVERY, age, subject, watched
-from harvester.errors import ChangedError, ConfigError
+from harvester.errors import ChangedError, ConfigError, UncountableError
 from harvester.registry import Record, RegistryClient, listed
 from harvester.registry.resources import WORK_ITEMS, parse_sort, parse_time
 
@@ -137,6 +137,11 @@ async def _list(
                     return COMPLETE
     except ChangedError as error:
         error.mend = "list them again, or with --sort id, by which none is missed"
+        raise
+    except UncountableError as error:
+        error.mend = (
+            f"with --sort id they can be listed, with {WORK_ITEMS.time_field}__gteq=1900-01-01 in this order too"
+        )
         raise
     if not anything:
         await question.explain_nothing(client)

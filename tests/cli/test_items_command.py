@@ -18,7 +18,7 @@ from rich.text import Text
 
 from harvester.ask import Change, Watch
 from harvester.cli.watch import age, board, line
-from harvester.demo import DemoRegistry, Fault, InsertItem, UpdateItem, records
+from harvester.demo import DemoRegistry, Fault, InsertItem, PutNull, UpdateItem, records
 from harvester.demo.changes import Change as Order
 from harvester.registry import RegistryClient
 from tests.cli.conftest import InThread, Run, environment, running
@@ -64,6 +64,18 @@ def test_what_is_done_for_one_object(run: Run, registry: DemoRegistry, database:
     done = run("items", f"object={identifier}", "--sort", "id", "--json", registry=registry)
     assert json.loads(done.stdout) == [row for row in held if row["object_identifier"] == identifier]
     assert run("items", "object=a.edu/none", registry=registry).returncode == 1
+
+
+def test_items_that_the_registry_fails_to_count(run: Run, works: Works, database: Path) -> None:
+    works.call(works.registry.changes.apply(PutNull("items", "action", next(records(database, "items"))["id"])))
+    done = run("items", registry=works.registry)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "; with --sort id they can be listed, with date_processed__gteq=1900-01-01 in this order too\n" in done.stderr
+    )
+    for mend in (["--sort", "id"], ["date_processed__gteq=1900-01-01"]):
+        done = run("items", *mend, registry=works.registry)
+        assert (done.returncode, done.stdout.count("\n")) == (0, sum(1 for _ in records(database, "items")))
 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv", "table"])
