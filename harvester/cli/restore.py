@@ -15,6 +15,7 @@ from harvester.cli.items import Every
 from harvester.cli.output import Format, Writer
 from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
+from harvester.cli.terminal import agreed, err
 from harvester.cli.text import number, one_line, size
 from harvester.cli.watch import EVERY, title, watched
 from harvester.errors import ConfigError, ConflictError, NotFoundError
@@ -91,8 +92,9 @@ def description(target: Record) -> list[str]:
 def _confirm(target: Record) -> None:
     """Ask whoever is at the terminal. Raises typer.Abort if they do not want it."""
     for line in description(target):
-        typer.echo(line, err=True)
-    typer.confirm("Restore it?", abort=True, err=True)
+        err(line, "INFO")
+    if not agreed("Restore it?", default=False):
+        raise typer.Abort
 
 
 def _conflict(session: Session, target: Record, error: ConflictError, *, wait: bool, yes: bool, every: float) -> int:
@@ -105,7 +107,7 @@ def _conflict(session: Session, target: Record, error: ConflictError, *, wait: b
         mend = f"when it is done ask again; harvester items {_finding(item)} --until-done waits for it"
         raise ConflictError(state, place=target["identifier"], mend=mend, status=error.status)
     session.terminal.say(state)
-    if not yes and not typer.confirm("Follow it?", default=True, err=True):
+    if not yes and not agreed("Follow it?", default=True):
         return FAILED
     code = _followed(session, item, every)
     if restores(item, target):

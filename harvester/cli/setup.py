@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from harvester.cli.check import checked
 from harvester.cli.exits import FAILED, explain
 from harvester.cli.session import Session
-from harvester.cli.terminal import err
+from harvester.cli.terminal import asked, end_question, err
 from harvester.cli.text import one_line
 from harvester.config import BUILT_IN_PROFILES, credentials, given_settings, users_config_file
 from harvester.dump import Disk
@@ -62,10 +62,9 @@ def set_up(session: Session) -> int:
         if answers.key.get_secret_value() and not _may_write(key_file):
             return FAILED
     except EOFError:
-        print(file=sys.stderr)
         raise HarvesterError("stopped before the last answer; nothing was written") from None
     except KeyboardInterrupt:
-        err("\nnothing was written", "INFO")
+        err("nothing was written", "INFO")
         raise
     _write_both(target, key_file, answers)
     _tell(session, target, answers)
@@ -97,17 +96,20 @@ def _answer(question: str, accept: Callable[[str], T], *, secret: bool = False) 
 
 
 def _line(question: str) -> str:
-    print(question, end="", file=sys.stderr, flush=True)
-    line = sys.stdin.readline()
-    if not line.endswith("\n"):
+    answer = asked(question)
+    if answer is None:
         raise EOFError
-    if not sys.stdin.isatty():
-        print(file=sys.stderr)  # as the terminal does where somebody types
-    return line.strip()
+    return answer
 
 
 def _secret(question: str) -> str:
-    return getpass.getpass(question).strip() if sys.stdin.isatty() else _line(question)
+    if not sys.stdin.isatty():
+        return _line(question)
+    try:
+        return getpass.getpass(question).strip()  # asks at /dev/tty, which no log is
+    except (EOFError, KeyboardInterrupt):
+        end_question()
+        raise
 
 
 def _url(answer: str) -> str:

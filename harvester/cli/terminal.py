@@ -62,6 +62,43 @@ def err(line: str, level: str = "ERROR") -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def asked(question: str) -> str | None:
+    """Ask on stderr; returns the next line of stdin, or None where there is no more.
+
+    Where lines on stderr are JSON the question is one of them: what reads them must not stumble over it.
+    """
+    if _as_json:
+        err(question.strip(), "INFO")
+    else:
+        with suppress(OSError):
+            print(question, end="", file=sys.stderr, flush=True)
+    try:
+        line = sys.stdin.readline()
+    except KeyboardInterrupt:
+        end_question()
+        raise
+    if not (line.endswith("\n") and sys.stdin.isatty()):
+        end_question()
+    return line.strip() if line.endswith("\n") else None
+
+
+def end_question() -> None:
+    """The end of a question's line, which the terminal makes itself where somebody types an answer."""
+    if not _as_json:
+        with suppress(OSError):
+            print(file=sys.stderr)
+
+
+def agreed(question: str, *, default: bool) -> bool:
+    """Ask until the answer is yes or no, or nothing but Return, which is the default; where there is none it is no."""
+    while True:
+        answer = asked(f"{question} [{'Y/n' if default else 'y/N'}]: ")
+        if answer is None:
+            return False
+        if answer.lower() in ("", "y", "yes", "n", "no"):
+            return answer.lower() in ("y", "yes") or (default and not answer)
+
+
 def print_path(path: Path) -> None:
     """A path to stdout, in the very bytes the file system knows it by."""
     write_out(os.fsencode(path) + b"\n")

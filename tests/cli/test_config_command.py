@@ -186,6 +186,17 @@ def test_init_knows_the_registries_and_other_ways_to_the_key(
     assert everything_under(tmp_path / "sub") == {"h.toml"}
 
 
+def test_questions_are_lines_of_a_log_where_that_is_json(registry: DemoRegistry, tmp_path: Path) -> None:
+    arguments = ["--log-format", "json"]
+    done = init(tmp_path, registry.url, EMAIL, "file", API_KEY, arguments=arguments)
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert [line.partition(" ")[0] for line in said[:4]] == ["Registry", "Login", "API", "API"]
+    assert len(said) == 6, "what was written, and that all is ready"
+    stopped = init(tmp_path, "y", registry.url, arguments=arguments)
+    assert [json.loads(line)["level"] for line in stopped.stderr.splitlines()] == ["INFO", "INFO", "INFO", "ERROR"]
+
+
 def test_init_replaces_nothing_unasked(registry: DemoRegistry, tmp_path: Path) -> None:
     assert init(tmp_path, registry.url, EMAIL, "file", API_KEY).returncode == 0
     config, key = home_file(tmp_path), home_file(tmp_path).with_name("own.key")

@@ -148,6 +148,21 @@ def test_at_a_terminal_it_asks_first(
         assert posts(works.registry) == requests
 
 
+def test_what_it_asks_is_a_line_of_a_log_where_that_is_json(
+    works: Works, tmp_path: Path, target: dict[str, Any]
+) -> None:
+    env = environment(works.registry, XDG_CONFIG_HOME=str(tmp_path / "xdg"), **ADMIN)
+    wanted = ("restore", str(target["id"]), "--log-format", "json")
+    with at_a_terminal(*wanted, env=env, cwd=tmp_path, columns=200) as screen:
+        screen.until('"message":"Restore it? [y/N]:"')
+        screen.type("perhaps\n")
+        screen.until("Restore it?", times=2)
+        screen.type("no\n")
+        assert screen.end() == 1
+    said = [line for line in screen.plain.splitlines() if line not in ("perhaps", "no")]
+    assert [json.loads(line)["level"] for line in said] == ["INFO"] * 6
+
+
 def test_the_work_in_the_way_is_offered_at_a_terminal(works: Works, tmp_path: Path, target: dict[str, Any]) -> None:
     works.do(RequestRestoration(target["id"]))
     env = environment(works.registry, XDG_CONFIG_HOME=str(tmp_path / "xdg"), **ADMIN)
