@@ -153,14 +153,15 @@ def program_at_a_terminal(
     cwd: Path,
     columns: int = 100,
     lines: int = 24,
+    stdout: int | None = None,
     stderr: int | None = None,
 ) -> Iterator[Screen]:
-    """Run a program with all three streams at a terminal of this size, or stderr elsewhere."""
+    """Run a program with all three streams at a terminal of this size, or some of them elsewhere."""
     ours, theirs = _opened(columns, lines)
     with subprocess.Popen(
         command,
         stdin=theirs,
-        stdout=theirs,
+        stdout=theirs if stdout is None else stdout,
         stderr=theirs if stderr is None else stderr,
         cwd=cwd,
         env=env,
@@ -182,13 +183,16 @@ def at_a_terminal(
     more: Mapping[str, str] | None = None,
     columns: int = 100,
     lines: int = 24,
+    stdout: int | None = None,
     stderr: int | None = None,
 ) -> Iterator[Screen]:
     """Run harvester at a terminal. Of `env` it does not get what is about ours; `more` it gets as it is."""
     clean = {name: value for name, value in env.items() if name not in _OF_OUR_TERMINAL}
     variables = {**clean, "TERM": "xterm-256color", **(more or {})}
     command = [sys.executable, "-m", "harvester", *arguments]
-    with program_at_a_terminal(command, env=variables, cwd=cwd, columns=columns, lines=lines, stderr=stderr) as screen:
+    with program_at_a_terminal(
+        command, env=variables, cwd=cwd, columns=columns, lines=lines, stdout=stdout, stderr=stderr
+    ) as screen:
         yield screen
 
 

@@ -12,6 +12,7 @@ from harvester.cli import completion, options
 from harvester.cli.exits import COMPLETE
 from harvester.cli.filters import plain_filters
 from harvester.cli.output import Format, Writer, asked_for, default_format, nobody_reads, parse_fields
+from harvester.cli.progress import Rows
 from harvester.cli.session import Session, with_session
 from harvester.registry import BY_ID, RegistryClient, listed, resource_named
 from harvester.registry.resources import parse_sort
@@ -72,16 +73,18 @@ def list_command(
     writer = Writer(wanted, form, parse_fields(wanted, fields))
 
     async def work(client: RegistryClient) -> None:
-        pages = listed(client, wanted, await question.resolved(client), sort=by, limit=limit)
-        wait, anything = A_MOMENT, False
-        async with aclosing(pages):
+        asked = await question.resolved(client)
+        so_far = Rows(wanted.path, limit)
+        pages = listed(client, wanted, asked, sort=by, limit=limit, on_count=so_far.counted)
+        wait = A_MOMENT
+        async with aclosing(pages), session.terminal.filling(so_far.__str__):
             async for rows in pages:
-                anything = True
                 writer.write(rows)
+                so_far.read += len(rows)
                 if nobody_reads(wait if len(rows) == client.settings.per_page else 0):
                     return
                 wait = 0
-        if not anything:
+        if not so_far.read:
             await question.explain_nothing(client)
         writer.close()
 

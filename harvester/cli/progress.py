@@ -44,6 +44,24 @@ def line(progress: Progress) -> str:
     return ", ".join(parts)
 
 
+class Rows:
+    """How far a list has come: rows so far, and of how many at most, as far as the Registry has said that."""
+
+    def __init__(self, what: str, limit: int | None) -> None:
+        self.read = 0
+        self._what = what
+        self._limit = limit
+        self._total = 0
+
+    def counted(self, total: int) -> None:
+        """What the Registry says there are. Between two of its hourly counts it may be wrong."""
+        self._total = total if self._limit is None else min(total, self._limit)
+
+    def __str__(self) -> str:
+        of_all = f" of {number(self._total)}" if self._total >= self.read else ""
+        return f"{number(self.read)}{of_all} {self._what}"
+
+
 class Block:
     """Progress as a block for a terminal, however narrow it is."""
 

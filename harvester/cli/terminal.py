@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -190,11 +191,30 @@ class Terminal:
             async with _repeating(lambda: self._line(sentence()), LINE_EVERY):
                 yield
 
+    @asynccontextmanager
+    async def filling(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
+        """Say on a terminal how far it is while the body fills a file; nothing is left of it at the end.
+
+        Only where stdout is a file. What a pipe leads to may well draw on the same terminal: a pager, or jq.
+        """
+        if self.live and _is_file(sys.stdout):
+            async with self.telling(sentence):
+                yield
+        else:
+            yield
+
     def _line(self, text: str, level: str = "INFO") -> None:
         if self.live:
             self.console.print(Text(text), soft_wrap=True)
         else:
             err(text, level)
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 class _Handler(logging.Handler):

@@ -8,7 +8,7 @@ Registry fails to count is read in parts that it can count.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from operator import itemgetter
 
@@ -19,6 +19,7 @@ from harvester.registry.resources import PER_PAGE_MAX, Filter, Resource
 from harvester.registry.walk import BY_ID, walk
 
 Pages = AsyncGenerator[list[Record], None]
+Told = Callable[[int], None]
 
 AHEAD = 1
 """Pages asked for while the ones before them are still being looked at; the second waits for that of the first."""
@@ -34,10 +35,12 @@ async def listed(
     *,
     sort: str = BY_ID[0],
     limit: int | None = None,
+    on_count: Told = lambda _: None,
 ) -> Pages:
     """Give the rows of a list, a page at a time; the second page is asked for once the first has been taken.
 
     `sort` is `<column>__asc|__desc`; rows alike in it come by id. `limit` is how many rows are wanted at most.
+    `on_count` is told how many rows the Registry says there are, as it says so with the first page.
     Close it (`contextlib.aclosing`) if it is not read to its end. Raises ChangedError after the last row if rows
     have moved and some are missing, and the errors of `RegistryClient.page`.
     """
@@ -48,7 +51,7 @@ async def listed(
         filters = _lasting(resource, filters)
     by = _by_id if sort == BY_ID[0] else _by
     left = limit
-    async with aclosing(by(client, resource, filters, sort, per_page)) as pages:
+    async with aclosing(by(client, resource, filters, sort, per_page, on_count)) as pages:
         async for rows in pages:
             if left is not None and len(rows) >= left:
                 yield rows[:left]
@@ -68,12 +71,17 @@ def _lasting(resource: Resource, filters: Sequence[Filter]) -> Sequence[Filter]:
 
 
 async def _by_id(
-    client: RegistryClient, resource: Resource, filters: Sequence[Filter], sort: str, per_page: int
+    client: RegistryClient, resource: Resource, filters: Sequence[Filter], sort: str, per_page: int, on_count: Told
 ) -> Pages:
     """The pages of a walk, or of several where the Registry fails to count the list as a whole."""
-    last_id = 0
+    last_id, counts = 0, list[int]()
+
+    def add(count: int) -> None:
+        counts.append(count)
+        on_count(sum(counts))
+
     try:
-        async with aclosing(_walked(client, resource, filters, per_page)) as pages:
+        async with aclosing(_walked(client, resource, filters, per_page, on_count)) as pages:
             async for rows in pages:
                 yield rows
                 last_id = rows[-1]["id"]
@@ -82,14 +90,16 @@ async def _by_id(
         parts = exact_parts(resource, filters)
         if parts == ((),):
             raise
-    walks = [_walked(client, resource, (*filters, *part), per_page) for part in parts]
+    walks = [_walked(client, resource, (*filters, *part), per_page, add) for part in parts]
     async with aclosing(_merged(walks)) as pages:
         async for rows in pages:
             if fresh := [row for row in rows if row["id"] > last_id]:
                 yield fresh
 
 
-async def _walked(client: RegistryClient, resource: Resource, filters: Sequence[Filter], per_page: int) -> Pages:
+async def _walked(
+    client: RegistryClient, resource: Resource, filters: Sequence[Filter], per_page: int, on_count: Told
+) -> Pages:
     """The pages of a walk, handed from its task to whoever reads, who is waited for."""
     pages: asyncio.Queue[Page | None] = asyncio.Queue()
     taken, first_taken = asyncio.Event(), asyncio.Event()
@@ -97,7 +107,10 @@ async def _walked(client: RegistryClient, resource: Resource, filters: Sequence[
     async def fetch(number: int) -> Page:
         if number > 1:
             await first_taken.wait()
-        return await client.page(resource, filters=filters, sort=BY_ID, page=number, per_page=per_page)
+        page = await client.page(resource, filters=filters, sort=BY_ID, page=number, per_page=per_page)
+        if number == 1:
+            on_count(page.count)
+        return page
 
     async def take(page: Page) -> None:
         pages.put_nowait(page)
@@ -138,7 +151,9 @@ async def _merged(walks: Sequence[Pages]) -> Pages:
                 held = {walk: [row for row in rows if row["id"] > edge] for walk, rows in held.items()}
 
 
-async def _by(client: RegistryClient, resource: Resource, filters: Sequence[Filter], sort: str, per_page: int) -> Pages:
+async def _by(
+    client: RegistryClient, resource: Resource, filters: Sequence[Filter], sort: str, per_page: int, on_count: Told
+) -> Pages:
     """Pages one after the other, each id once."""
     seen = Ids()
     number, page = 0, None
@@ -154,6 +169,8 @@ async def _by(client: RegistryClient, resource: Resource, filters: Sequence[Filt
                 raise
             filters, number = (*filters, *parts[0]), number - 1
             continue
+        if number == 1:
+            on_count(page.count)
         if fresh := [row for row in page.rows if seen.add(row["id"])]:
             yield fresh
     count = page.count if page.exact else await exact_count(client, resource, filters)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +20,13 @@ import orjson
 import pytest
 from rich.cells import cell_len
 
+from harvester.cli.progress import Rows
+from harvester.cli.terminal import Terminal
 from harvester.demo import API_KEY, DemoRegistry, Fault, PutNull, UpdateObject, records
 from harvester.registry import RESOURCES
 from tests.cli.conftest import InThread, Run, environment, running, writing_to
 from tests.cli.test_harvest_command import only_line
-from tests.terminal import on_terminal
+from tests.terminal import at_a_terminal, on_terminal
 
 PAGES = {"HARVESTER_PER_PAGE": "20"}
 PROGRAM = [sys.executable, "-m", "harvester"]
@@ -255,6 +259,73 @@ def in_terminal(arguments: list[str], registry: DemoRegistry, cwd: Path) -> str:
     shown = on_terminal(*arguments, cwd=cwd, env=environment(registry, TZ="UTC"), columns=100)
     assert shown.code == 0, shown.sent
     return shown.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["files"], "20 of {files} files"),
+        (["files", "--limit", "40"], "20 of 40 files"),
+        (["files", "--sort", "size"], "20 of {files} files"),
+        (["events"], "20 of {events} events"),
+    ],
+)
+def test_while_a_file_is_filled_the_terminal_says_how_far_it_is(
+    registry: DemoRegistry, database: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    said = said.format(**{name: f"{sum(1 for _ in records(database, name)):,}" for name in ("files", "events")})
+    registry.add_fault(Fault("stall", path="page=2&", times=None, seconds=600))
+    with (
+        (tmp_path / "rows").open("w") as rows,
+        at_a_terminal(
+            "list", *arguments, env=environment(registry, **PAGES), cwd=tmp_path, stdout=rows.fileno()
+        ) as screen,
+    ):
+        screen.until(said)
+        screen.interrupt()
+        assert screen.end() == 130
+    assert screen.plain.rstrip().endswith("harvester: stopped by SIGINT")
+    assert screen.shown.rfind("\x1b[2K") > screen.shown.rfind(said), "it is erased"
+    assert (tmp_path / "rows").read_text().count("\n") == 20
+
+
+@pytest.mark.parametrize(("to", "live", "told"), [("file", True, True), ("file", False, False), ("pipe", True, False)])
+async def test_how_far_a_list_is_is_told_only_where_that_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, live: bool, told: bool
+) -> None:
+    """A pipe may lead to a pager on the same terminal. Not live are --quiet, a log, JSON."""
+    calls: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def telling(sentence: Callable[[], str]) -> AsyncIterator[None]:
+        calls.append(sentence())
+        yield
+
+    terminal = Terminal(verbose=0, quiet=False)
+    monkeypatch.setattr(terminal, "live", live)
+    monkeypatch.setattr(terminal, "telling", telling)
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "w") as pipe, (tmp_path / "rows").open("w") as file:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", {"file": file, "pipe": pipe}[to])
+        async with terminal.filling(lambda: "1 of 2 rows"):
+            pass
+    assert calls == (["1 of 2 rows"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("total", "limit", "read", "said"),
+    [
+        (0, None, 0, "0 of 0 files"),
+        (2345, None, 1000, "1,000 of 2,345 files"),
+        (2345, 1500, 1000, "1,000 of 1,500 files"),
+        (10, None, 1000, "1,000 files"),  # what the Registry last counted an hour ago
+    ],
+)
+def test_how_far_a_list_has_come(total: int, limit: int | None, read: int, said: str) -> None:
+    rows = Rows("files", limit)
+    rows.counted(total)
+    rows.read = read
+    assert str(rows) == said
 
 
 @pytest.mark.parametrize("name", RESOURCES)

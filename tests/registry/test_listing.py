@@ -71,6 +71,23 @@ async def test_every_list_is_what_the_registry_holds(at_rest: Path, name: str) -
         assert await rows_of(listed(client, RESOURCES[name])) == list(records(at_rest, name))
 
 
+@pytest.mark.parametrize("sort", ["id__asc", "date_time__asc"])
+async def test_how_many_rows_there_are_is_told_with_the_first_page(at_rest: Path, sort: str) -> None:
+    told: list[int] = []
+    async with served(at_rest) as (_, client):
+        rows = await rows_of(listed(client, RESOURCES["events"], sort=sort, on_count=told.append))
+    assert told == [len(rows)]
+
+
+async def test_how_many_rows_there_are_is_added_up_where_a_list_is_read_in_parts(database: Path) -> None:
+    told: list[int] = []
+    async with served(database) as (registry, client):
+        await registry.changes.apply(spoil(database, "events", "outcome"))
+        rows = await rows_of(listed(client, RESOURCES["events"], on_count=told.append))
+    assert len(told) == 2
+    assert told[0] < told[1] == len(rows)
+
+
 @pytest.mark.parametrize("name", RESOURCES)
 async def test_every_column_that_a_list_can_be_sorted_by(at_rest: Path, name: str) -> None:
     held = {row["id"]: row for row in records(at_rest, name)}
