@@ -19,7 +19,7 @@ from harvester.cli.output import Format, Writer, asked_for, default_format, nobo
 from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
 from harvester.cli.watch import EVERY, age, subject, watched
-from harvester.errors import ChangedError, ConfigError, UncountableError
+from harvester.errors import ChangedError, ConfigError, NotFoundError, UncountableError
 from harvester.registry import Record, RegistryClient, listed
 from harvester.registry.resources import WORK_ITEMS, parse_sort, parse_time
 
@@ -101,6 +101,9 @@ def items_command(
         code = await watched(items, session.terminal, every=every_so_often, form=form, until_done=until_done)
         if not items.items:
             await question.explain_nothing(client)
+            if until_done and _named(question):
+                mend = "harvester items shows which there are, the newest first"
+                raise NotFoundError("there is no such work item", place=_named(question), mend=mend)
             session.terminal.say("no work item matches: nothing to watch")
         return code
 
@@ -108,6 +111,11 @@ def items_command(
         return session.ask(watching_them)
     except Interrupted as interrupted:
         return interrupted.exit_code
+
+
+def _named(question: Question) -> str:
+    """What of the filters names a bag, which must be there to be done; "" if they only choose among those there are."""
+    return " ".join(f"{name}={value}" for name, value in question.filters if name in ("name", "etag"))
 
 
 def _question(arguments: Sequence[str], report: Report | None, since: str | None) -> Question:

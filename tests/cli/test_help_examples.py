@@ -20,7 +20,7 @@ import pytest
 import typer
 
 from harvester.cli.app import app
-from harvester.demo import DemoRegistry, InsertObject
+from harvester.demo import DemoRegistry, InsertItem, InsertObject
 from tests.cli.conftest import InThread, environment
 
 EXCUSED = {
@@ -81,6 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[
     directory = tmp_path_factory.mktemp("examples")
     server = InThread(Path(shutil.copy(database, directory / "registry.sqlite")))
     server.call(server.registry.changes.apply(InsertObject(identifier="institution1.edu/photos")))
+    server.call(server.registry.changes.apply(InsertItem("photos-2026.tar", status="Success")))
     assert tried("harvester harvest --quiet", server.registry, directory).returncode == 0
     yield server.registry, directory
     server.stop()

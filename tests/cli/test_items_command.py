@@ -191,9 +191,18 @@ def test_for_scripts_each_change_is_the_record(works: Works, tmp_path: Path) -> 
         assert process.returncode == 1
 
 
-@pytest.mark.parametrize("mode", ["--watch", "--until-done"])
-def test_nothing_to_watch_is_said_and_no_failure(run: Run, registry: DemoRegistry, mode: str) -> None:
-    done = run("items", "name=nothing.tar", mode, registry=registry)
+def test_a_bag_that_is_not_there_is_not_done(run: Run, registry: DemoRegistry) -> None:
+    """`harvester items name=a.tar --until-done --quiet && rm a.tar` must not remove it for a slip of the pen."""
+    done = run("items", "name=nothing.tar", "--until-done", "--quiet", registry=registry)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("harvester: name=nothing.tar: there is no such work item; harvester items shows")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("name=nothing.tar", "--watch"), ("status=Started", "size__lteq=0", "--until-done")]
+)
+def test_nothing_to_watch_is_said_and_no_failure(run: Run, registry: DemoRegistry, arguments: tuple[str, ...]) -> None:
+    done = run("items", *arguments, registry=registry)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "no work item matches: nothing to watch\n")
 
 

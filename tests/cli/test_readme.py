@@ -15,7 +15,7 @@ import pytest
 
 from harvester.cli import exits
 from harvester.config import Settings, load_settings
-from harvester.demo import DemoRegistry, Fault, InsertObject
+from harvester.demo import DemoRegistry, Fault, InsertItem, InsertObject
 from tests.cli.conftest import InThread, environment
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,7 @@ def with_photos(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Ite
     """A served demo Registry with the object that README asks for."""
     server = InThread(Path(shutil.copy(database, tmp_path_factory.mktemp("photos") / "registry.sqlite")))
     server.call(server.registry.changes.apply(InsertObject(identifier="institution1.edu/photos")))
+    server.call(server.registry.changes.apply(InsertItem("photos.tar", status="Success")))
     yield server.registry
     server.stop()
 
