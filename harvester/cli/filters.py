@@ -1,4 +1,4 @@
-"""Filters and slices as people write them, as the Registry wants them: dates and sizes in plain forms.
+"""Filters and slices as people write them, as the Registry wants them: dates, sizes and lists in plain forms.
 
 Hides that a question may ask for what is 30 days old, and a harvest may not: its dump is known by its filters, and
 taken up again by them, on another day.
@@ -36,7 +36,9 @@ def bytes_of(text: str) -> int | None:
 
 
 def plain_filters(resource: Resource, arguments: Iterable[str]) -> list[str]:
-    """`name=value` arguments with dates and sizes spelled out; anything else is left for the check of filters.
+    """`name=value` arguments with dates and sizes spelled out, and `name__in=a,b` as one for each value.
+
+    Anything else is left for the check of filters.
 
     Raises ConfigError for what is no date, or no size.
     """
@@ -86,7 +88,8 @@ def _spelled_out(resource: Resource, arguments: Iterable[str], date: Callable[[s
             if (size := bytes_of(value)) is None:
                 raise ConfigError(f"{value!r} is no size", place=place, mend=SIZE_FORMS)
             value = str(size)
-        found.append(f"{name}{equals}{value}")
+        several = name.endswith("__in") and name in resource.filters  # of none has a value a comma in it
+        found += [f"{name}{equals}{one}" for one in (value.split(",") if several else [value])]
     return found
 
 

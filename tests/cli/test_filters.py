@@ -63,6 +63,18 @@ def test_every_size_filter_takes_units_and_no_other_number_does(name: str) -> No
     assert plain_filters(resource, others) == others
 
 
+def test_a_list_of_values_is_one_filter_for_each() -> None:
+    items = RESOURCES["items"]
+    assert plain_filters(items, ["status__in=Failed,Pending", "name=a,b", "stage__in=Fetch"]) == [
+        "status__in=Failed",
+        "status__in=Pending",
+        "name=a,b",
+        "stage__in=Fetch",
+    ]
+    with pytest.raises(ConfigError, match="a filter without a value"):
+        check_filters(items, [("status__in", text[11:]) for text in plain_filters(items, ["status__in=Failed,"])])
+
+
 @pytest.mark.parametrize("moving", ["30d", "12h", "today", "yesterday"])
 def test_a_harvest_takes_no_date_that_moves(moving: str) -> None:
     with pytest.raises(ConfigError, match="is another date each day"):
