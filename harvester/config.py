@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -69,6 +78,12 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _named(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must name at least one")
+    return value
+
+
 def _mode(value: object) -> object:
     """A file mode: octal text as chmod takes it, or a TOML octal integer."""
     if isinstance(value, str):
@@ -94,7 +109,7 @@ def _held_bytes(value: object) -> object:
     raise ValueError("must be auto, or a whole number of at least 65536")
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_named)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
 
@@ -558,10 +573,16 @@ def _nearest(name: str, known: Any) -> str:
 def _explained(error: ValidationError, places: Mapping[str, str]) -> ConfigError:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = next((n for n in Settings.model_fields if first["loc"][0] in (n, _variable(n))), str(first["loc"][0]))
-    message = first["msg"].removeprefix("Value error, ")
+    message = plain_words(first["msg"])
     place = places.get(name, name)
     named = f"{name}: " if ":" in place else ""  # flags and variables name the setting, a line does not
     return ConfigError(f"{named}{message[:1].lower()}{message[1:]}", place=place)
+
+
+def plain_words(message: str) -> str:
+    """What is wrong with a value, without what only a programmer wants to know of it."""
+    message = message.replace("Value error, ", "").replace("Input should be", "must be")
+    return re.sub(r", unable to (parse|interpret) .*", "", message)
 
 
 def _reason(error: Exception) -> str:

@@ -177,7 +177,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_line(text: str, place: str, pr
 
 def test_a_setting_is_named_even_where_the_path_of_its_file_holds_its_name(tmp_path: Path) -> None:
     file = write(tmp_path / "rate" / "h.toml", "rate = 0\n")
-    with pytest.raises(ConfigError, match="rate: input should be greater than 0") as raised:
+    with pytest.raises(ConfigError, match="rate: must be greater than 0") as raised:
         load_settings(config=file)
     assert raised.value.place == f"{file}:1"
 

@@ -33,7 +33,7 @@ class Question:
     def parse(cls, resource: Resource, arguments: Iterable[str]) -> Self:
         """Read and check `name=value` arguments. Raises ConfigError; asks the Registry nothing."""
         arguments = list(arguments)
-        _refuse_options(arguments)
+        _refuse_options(resource, arguments)
         _refuse_objects_of_objects(resource, arguments)
         arguments = [_with_id(resource, argument) for argument in arguments]
         named = [argument for argument in arguments if _names_object(resource, argument)]
@@ -115,9 +115,13 @@ def _no_such(kind: Resource, name: str) -> NotFoundError:
     return NotFoundError(f"there is no such {what}", place=name, mend=mend, status=404)
 
 
-def _refuse_options(arguments: Iterable[str]) -> None:
-    """What apt-cmd takes among the filters, and what is an option here."""
+def _refuse_options(resource: Resource, arguments: Iterable[str]) -> None:
+    """What apt-cmd takes among the filters, and what is an option here, or another command."""
     for name, equals, value in (argument.partition("=") for argument in arguments):
+        if equals and name == "id":
+            said = shlex.quote(value or "ID")
+            mend = f"harvester get {resource.path} {said} shows one record"
+            raise ConfigError("no list can be filtered by it", place="id=", mend=mend)
         mends = {"sort": f"write --sort {value}", "per_page": f"write --limit {value}", "page": "all pages are listed"}
         if equals and name in mends:
             raise ConfigError("an option, and no filter", place=f"{name}=", mend=mends[name])

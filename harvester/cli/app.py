@@ -30,7 +30,7 @@ from harvester.cli.exits import COMPLETE, FAILED, INTERRUPTED, USAGE, exit_code,
 from harvester.cli.running import Interrupted
 from harvester.cli.terminal import LogFormat, err, say_in
 from harvester.cli.text import one_line
-from harvester.config import software_version
+from harvester.config import plain_words, software_version
 from harvester.errors import HarvesterError
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -107,6 +107,10 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else COMPLETE
 
 
+_OF_COMMANDS = frozenset({"--config", "--profile", "--log-format", "--verbose", "-v", "--quiet", "-q", "--json"})
+"""Options that all commands have, or nearly all, and that somebody may write in front of one."""
+
+
 def _asks_for_json(arguments: list[str]) -> bool:
     """Whether errors are to be JSON too that come before the flags are understood, or instead."""
     return "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments)
@@ -114,7 +118,10 @@ def _asks_for_json(arguments: list[str]) -> bool:
 
 def _words(error: Exception) -> str:
     format_message = getattr(error, "format_message", error.__str__)
-    return str(format_message()).replace("Value error, ", "").rstrip(".")  # pydantic's, which nobody asked for
+    option, context = getattr(error, "option_name", ""), getattr(error, "ctx", None)
+    if context is not None and context.parent is None and option in _OF_COMMANDS:
+        return f"{option} comes after the command"
+    return plain_words(str(format_message())).rstrip(".")
 
 
 def _command_path(error: Exception) -> str:

@@ -15,7 +15,7 @@ from harvester.cli.exits import COMPLETE, DAMAGED, INCOMPLETE
 from harvester.cli.harvest import report
 from harvester.cli.running import Interrupted, run
 from harvester.cli.terminal import LogFormat, Terminal, print_path
-from harvester.cli.text import number
+from harvester.cli.text import counted
 from harvester.config import credentials, given_settings
 from harvester.demo import ADMIN_EMAIL, API_KEY, EMAIL, CollectionSpec, DemoRegistry, build
 from harvester.dump import verify
@@ -31,7 +31,9 @@ def demo_command(
     serve: Annotated[bool, typer.Option("--serve", help="Only serve, until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535, metavar="N")] = 0,
     objects: Annotated[int, typer.Option(help="Intellectual objects of the collection.", min=1, metavar="N")] = 300,
-    output: Annotated[Path, typer.Option(help="Where the dump goes.", metavar="DIR")] = Path("demo-inventories"),
+    output: Annotated[Path, typer.Option(help="Where the dump goes.", metavar="DIR", parser=options.directory)] = Path(
+        "demo-inventories"
+    ),
     log_format: options.LogFormat = LogFormat.TEXT,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
@@ -47,7 +49,7 @@ def demo_command(
     terminal = Terminal(verbose=verbose, quiet=quiet, log_format=log_format)
     with tempfile.TemporaryDirectory(prefix="harvester-demo-") as directory:
         database = Path(directory) / "registry.sqlite"
-        terminal.say(f"making a collection of {number(objects)} intellectual objects")
+        terminal.say(f"making a collection of {counted(objects, 'intellectual object')}")
         build(database, CollectionSpec(objects=objects))
         try:
             if not serve:

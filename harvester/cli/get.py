@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from harvester.ask import Portrait, find, portray
+from harvester.ask.identify import WITH_IDENTIFIER
 from harvester.cli import options
 from harvester.cli.canvas import Canvas
 from harvester.cli.exits import COMPLETE
@@ -121,7 +122,7 @@ def _number_of_files(text: str) -> int | None:
 
 def look_for(kind: Resource, key: str) -> str:
     """How to find what the Registry does hold."""
-    if key.isdigit():
+    if key.isdigit() and kind in WITH_IDENTIFIER:
         return f"harvester list {kind.path} shows which there are; an identifier of digits alone is taken for an id"
     if kind is OBJECTS:
         beginning = key[: max(len(key) // 2, key.find("/") + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -161,6 +162,8 @@ def report(outcome: Outcome) -> list[str]:
     went = manifest.run
     requests = number(sum(went.requests.values()))
     said = [f"{rows}: {requests} requests, {duration(went.seconds)}, {went.retries} retries"]
+    if manifest.scope.filters and not manifest.totals.records:
+        said.append(f"nothing is {shlex.join('='.join(pair) for pair in manifest.scope.filters)}: the dump is empty")
     if went.corrected:
         said.append(f"{number(len(went.corrected))} intellectual objects were asked for again at the end")
     said += [f"missing: {line}" for line in missing(manifest)]

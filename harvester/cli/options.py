@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harvester.cli import completion, terminal
+from harvester.errors import ConfigError
 from harvester.registry import RESOURCES
 
 Config = Annotated[
@@ -50,7 +51,16 @@ ListFilters = Annotated[
         autocompletion=completion.filters,
     ),
 ]
-Output = Annotated[Path | None, typer.Option(help="Directory the dump is made in.", metavar="DIR")]
+
+
+def directory(text: str) -> Path:
+    """A path that is there: nothing, as of a variable that is not set, would be the directory one happens to be in."""
+    if not text:
+        raise ConfigError("names no directory", place="--output", mend="give one, or leave it out")
+    return Path(text)
+
+
+Output = Annotated[Path | None, typer.Option(help="Directory the dump is made in.", metavar="DIR", parser=directory)]
 Resources = Annotated[
     str | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,8 @@ from harvester.cli.session import Session, with_session
 from harvester.cli.terminal import err, print_json, text_of
 from harvester.cli.text import number, one_line, size
 from harvester.dump import Verdict, read_manifest, verify
-from harvester.errors import ConfigError
+from harvester.dump.layout import LATEST
+from harvester.errors import ConfigError, DumpError
 from harvester.harvest import Scope, count_now
 from harvester.registry import RESOURCES
 
@@ -51,7 +53,12 @@ def verify_command(
       harvester verify inventories/latest --against-registry
     """
     terminal = session.terminal
-    verdict = verify(directory, deep=deep)
+    try:
+        verdict = verify(directory, deep=deep)
+    except DumpError as error:
+        if not error.mend and (directory / LATEST).exists():  # where dumps are, and not one of them
+            error.mend = f"harvester verify {shlex.quote(str(directory / LATEST))}"
+        raise
     code = DAMAGED if not verdict.sound else COMPLETE if verdict.complete else INCOMPLETE
     today = _count_today(directory, session) if against_registry else None
     if json:
@@ -87,12 +94,13 @@ def _moved_on(directory: Path, today: Mapping[str, int]) -> list[str]:
         return []
     manifest = read_manifest(directory)
     held = {RESOURCES[path].file_stem: path for path in today}
-    since = f"since {manifest.horizon}"
     lines = []
     for stem, path in held.items():
         change = today[path] - manifest.files[stem].records
         moved = (
-            f"{number(abs(change))} {'more' if change > 0 else 'fewer'} {since}" if change else f"as many as {since}"
+            f"{number(abs(change))} {'more' if change > 0 else 'fewer'} since {manifest.horizon}"
+            if change
+            else f"as many as at {manifest.horizon}"
         )
         lines.append(f"{stem}: the Registry holds {number(today[path])} today, {moved}")
     return lines

@@ -325,9 +325,8 @@ def parse_filters(resource: Resource, arguments: Iterable[str]) -> tuple[Filter,
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals:
-            raise ConfigError(
-                "a filter is written name=value", place=f"argument {argument!r}", mend=_some_names(resource)
-            )
+            mend = f"such as {name}=VALUE" if name in resource.filters else _some_names(resource)
+            raise ConfigError("a filter is written name=value", place=f"argument {argument!r}", mend=mend)
         pairs.append((name, value))
     return check_filters(resource, pairs)
 
@@ -344,7 +343,8 @@ def check_filters(resource: Resource, pairs: Iterable[Filter]) -> tuple[Filter, 
         place = f"filter {name!r} of {resource.path}"
         kind = resource.filters.get(name)
         if kind is None:
-            mend = nearest(name, resource.filters) or _some_names(resource)
+            bounds = " and ".join(known for known in resource.filters if name and known.startswith(f"{name}__"))
+            mend = f"there is {bounds}" if bounds else nearest(name, resource.filters) or _some_names(resource)
             raise ConfigError(f"the Registry has no filter of this name for {resource.path}", place=place, mend=mend)
         if value == "":
             raise ConfigError(

@@ -60,6 +60,16 @@ def test_lists_that_there_are_not_are_told_with_the_place_that_names_them(
     )
 
 
+def test_the_directory_of_dumps_is_no_dump_but_the_latest_in_it_is(run: Run, registry: DemoRegistry) -> None:
+    done = run("harvest", "identifier=no such", registry=registry)
+    assert done.returncode == 0
+    assert "nothing is 'identifier=no such': the dump is empty\n" in done.stderr
+    done = run("verify", "inventories")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("not a dump: it has no manifest; harvester verify inventories/latest\n")
+    assert run("verify", "inventories/latest").returncode == 0
+
+
 def test_a_list_is_harvested_by_any_name_that_it_can_be_listed_by(run: Run, registry: DemoRegistry) -> None:
     done = run("harvest", "--resources", "object,work_items", "--json", registry=registry)
     assert done.returncode == 0, done.stderr
@@ -110,6 +120,16 @@ def test_an_audit_of_no_object_says_so(run: Run, registry: DemoRegistry) -> None
         (("plan", "--resources", "objects,flies"), "--resources: the Registry has no list 'flies'"),
         (("plan", "--resources", ","), "--resources: "),
         (("plan", "--output", "elsewhere"), "No such option: --output"),
+        (("list", "objects", "id=3"), "id=: no list can be filtered by it; harvester get objects 3 shows one record"),
+        (("list", "objects", "state"), "argument 'state': a filter is written name=value; such as state=VALUE\n"),
+        (("count", "files", "created_at=2026-01-01"), "; there is created_at__gteq and created_at__lteq\n"),
+        (("harvest", "--output", ""), "--output: names no directory"),
+        (("check", "--output", ""), "--output: names no directory"),
+        (("harvest", "--resources", ""), "--resources: must name at least one"),
+        (("harvest", "--rate", "0"), "--rate: must be greater than 0\n"),
+        (("harvest", "--rate", "fast"), "'--rate': must be a valid number; see harvester harvest --help\n"),
+        (("--profile", "demo", "list", "objects"), "--profile comes after the command; see harvester --help\n"),
+        (("-v", "check"), "-v comes after the command; see harvester --help\n"),
         (("audit", "state=A", "--only", "deletions"), "--only: deletions are asked of the whole institution only; "),
         (("get", "objects", "1", "--json", "--format", "tree"), "--json: not together with --format tree; "),
     ],
