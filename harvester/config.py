@@ -137,12 +137,12 @@ class Settings(BaseSettings):
     )
 
     registry_url: str = Field(PRODUCTION, validation_alias="APTRUST_REGISTRY_URL")
-    registry_api_version: str = Field("v3", pattern=r"^v[0-9]+$", validation_alias="APTRUST_REGISTRY_API_VERSION")
+    registry_api_version: str = Field("v3", validation_alias="APTRUST_REGISTRY_API_VERSION")
     email: str = Field("", validation_alias="APTRUST_REGISTRY_EMAIL")
     api_key: SecretStr = Field(SecretStr(""), validation_alias="APTRUST_REGISTRY_API_KEY")
     api_key_file: Path | None = None
     api_key_command: str = ""
-    user_agent: str = Field(f"aptrust-harvester/{software_version()}", pattern=r"^[\x20-\x7e]+$")
+    user_agent: str = f"aptrust-harvester/{software_version()}"
 
     concurrency: Annotated[Literal["auto"] | int, BeforeValidator(_concurrency)] = "auto"
     min_concurrency: int = Field(1, ge=1, le=256)
@@ -189,6 +189,20 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("has a port that is not a number from 0 to 65535") from None
         return value.rstrip("/")
+
+    @field_validator("registry_api_version")
+    @classmethod
+    def _registry_api_version(cls, value: str) -> str:
+        if not re.fullmatch(r"v[0-9]+", value, re.ASCII):
+            raise ValueError("must look like v3")
+        return value
+
+    @field_validator("user_agent")
+    @classmethod
+    def _user_agent(cls, value: str) -> str:
+        if not re.fullmatch(r"[\x20-\x7e]+", value):
+            raise ValueError("must be plain ASCII text, on one line")
+        return value
 
     @field_validator("email")
     @classmethod
@@ -576,12 +590,14 @@ def _explained(error: ValidationError, places: Mapping[str, str]) -> ConfigError
     message = plain_words(first["msg"])
     place = places.get(name, name)
     named = f"{name}: " if ":" in place else ""  # flags and variables name the setting, a line does not
-    return ConfigError(f"{named}{message[:1].lower()}{message[1:]}", place=place)
+    also = [f"{other} is that of {places[other]}" for other in message.split() if other in places and other != name]
+    return ConfigError(f"{named}{message[:1].lower()}{message[1:]}", place=place, mend="; ".join(also))
 
 
 def plain_words(message: str) -> str:
     """What is wrong with a value, without what only a programmer wants to know of it."""
     message = message.replace("Value error, ", "").replace("Input should be", "must be")
+    message = re.sub(r"^Input is not a valid path.*", "must be a path", message)
     return re.sub(r", unable to (parse|interpret) .*", "", message)
 
 

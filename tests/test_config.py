@@ -182,6 +182,28 @@ def test_a_setting_is_named_even_where_the_path_of_its_file_holds_its_name(tmp_p
     assert raised.value.place == f"{file}:1"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("output = 3\n", "output: must be a path"),
+        ("resources = []\n", "resources: must name at least one"),
+        ('user_agent = "ü"\n', "user_agent: must be plain ASCII text, on one line"),
+        ('registry_api_version = "3"\n', "registry_api_version: must look like v3"),
+        ('rate = "fast"\n', "rate: must be a valid number"),
+    ],
+)
+def test_what_is_wrong_is_told_in_nobodys_jargon(text: str, said: str) -> None:
+    write(Path("config.toml"), text)
+    error = refused()
+    assert (error.problem, error.place) == (said, "config.toml:1")
+
+
+def test_a_value_that_another_makes_wrong_is_told_with_that_ones_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARVESTER_MIN_CONCURRENCY", "9")
+    assert str(refused()) == "max_concurrency: must not be below min_concurrency"
+    assert refused().mend == "min_concurrency is that of HARVESTER_MIN_CONCURRENCY"
+
+
 def test_the_nearest_setting_is_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("config.toml"), "per_pge = 5\n")
     assert refused().mend == "did you mean per_page?"

@@ -132,7 +132,7 @@ def _refuse_objects_of_objects(resource: Resource, arguments: Iterable[str]) -> 
     for name, equals, value in (argument.partition("=") for argument in arguments):
         if resource is OBJECTS and equals and name in OBJECT_NAMES:
             said = shlex.quote(value or "IDENTIFIER")
-            listing = "" if value.isdigit() else f", identifier={said} lists it"
+            listing = "" if value.isdigit() else f", identifier={said} is the filter for it"
             mend = f"harvester get object {said} shows it{listing}"
             raise ConfigError("asks for what belongs to an object", place=f"filter {name!r} of objects", mend=mend)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from harvester.ask import Question
 from harvester.cli.dates import FORMS, spelled_out
 from harvester.config import Settings
 from harvester.errors import ConfigError
@@ -74,7 +75,8 @@ def scope_of(settings: Settings, arguments: Iterable[str]) -> Scope:
     except ConfigError as error:
         error.place = settings.origins.get("resources", "resources")
         raise
-    return Scope.parse(names, lasting_filters(OBJECTS, arguments))
+    question = Question.parse(OBJECTS, lasting_filters(OBJECTS, arguments))  # knows what may have been meant
+    return Scope.parse(names, [f"{name}={value}" for name, value in question.filters])
 
 
 def _spelled_out(resource: Resource, arguments: Iterable[str], date: Callable[[str, str], str]) -> list[str]:

@@ -129,6 +129,11 @@ def test_an_audit_of_no_object_says_so(run: Run, registry: DemoRegistry) -> None
         (("harvest", "--rate", "0"), "--rate: must be greater than 0\n"),
         (("harvest", "--rate", "fast"), "'--rate': must be a valid number; see harvester harvest --help\n"),
         (("--profile", "demo", "list", "objects"), "--profile comes after the command; see harvester --help\n"),
+        (("harvest", "id=3"), "id=: no list can be filtered by it; harvester get objects 3 shows one record\n"),
+        (
+            ("plan", "object=a.edu/b"),
+            "harvester get object a.edu/b shows it, identifier=a.edu/b is the filter for it\n",
+        ),
         (("-v", "check"), "-v comes after the command; see harvester --help\n"),
         (("audit", "state=A", "--only", "deletions"), "--only: deletions are asked of the whole institution only; "),
         (("get", "objects", "1", "--json", "--format", "tree"), "--json: not together with --format tree; "),
