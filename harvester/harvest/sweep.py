@@ -338,7 +338,10 @@ class _Children:
 
 
 def _batch(pieces: Sequence[Block]) -> Batch:
-    places, notes, lines = (list(chain.from_iterable(column)) for column in zip(*pieces, strict=True))
+    if len(pieces) == 1:
+        places, notes, lines = pieces[0]
+    else:
+        places, notes, lines = (list(chain.from_iterable(column)) for column in zip(*pieces, strict=True))
     return Batch.of_lines(lines, own_id(places[0]), own_id(places[-1]), notes)
 
 
