@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any, BinaryIO, cast
 
@@ -46,6 +46,22 @@ class Codec(Enum):
             return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compress(lines)
         return lines
 
+    def pieces(self, lines: Sequence[bytes]) -> Iterator[bytes]:
+        """Lines that come in parts, as they go to disk: in pieces, or as one member or frame."""
+        if self is not Codec.NONE:
+            yield self.encode(b"".join(lines))
+            return
+        some: list[bytes] = []
+        size = 0
+        for part in lines:
+            some.append(part)
+            size += len(part)
+            if size >= PIECE:
+                yield b"".join(some)
+                some, size = [], 0
+        if some:
+            yield b"".join(some)
+
     def decode(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """The lines that `read` gives encoded, in pieces that end anywhere; damage raises one of `DECODE_ERRORS`."""
         if self is Codec.GZIP:
@@ -60,7 +76,7 @@ class Codec(Enum):
 
 
 PIECE = 1 << 18
-"""Bytes read at once where they are decoded as they are."""
+"""Bytes read or written at once where they are as they are."""
 
 PACKED_PIECE = 1 << 15
 """Bytes read at once where they are compressed: NDJSON of the Registry grows tenfold."""

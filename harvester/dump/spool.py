@@ -15,7 +15,8 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from io import BytesIO
-from itertools import chain
+from itertools import chain, islice
+from operator import lt
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,12 +80,9 @@ class Reading:
         self._at = 0
         self.head = b""
         """The place of the next line; empty at the end."""
+        self.in_hand = b""
+        """The place of the last line that is in memory; empty at the end."""
         self._turn_over()
-
-    @property
-    def in_hand(self) -> bytes:
-        """The place of the last line that is in memory; there must be one."""
-        return self._places[-1]
 
     def before(self, parent: int) -> Iterator[Block]:
         """The lines left that belong to smaller parents, in pieces."""
@@ -114,7 +112,7 @@ class Reading:
     def _turn_over(self) -> None:
         self._places, self._notes, self._lines = next(self._blocks, ((), (), ()))
         self._at = 0
-        self.head = self._places[0] if self._places else b""
+        self.head, self.in_hand = (self._places[0], self._places[-1]) if self._places else (b"", b"")
 
 
 class Spool:
@@ -197,13 +195,13 @@ class Spool:
         """Runs few enough to be merged at once; made of more if need be, which takes their place."""
         runs = self._runs.setdefault(stem, [])
         while len(runs) > FAN_IN:
-            several = runs[:FAN_IN]
+            several = runs[: min(FAN_IN, len(runs) - FAN_IN + 1)]  # no more than must be: all is read again for it
             with closing(_merged(several)) as merged:
                 path, note = self._run(stem, merged)
             self._record(self._cursor, [{**note, "replaces": [run.name for run in several]}])
             for run in several:
                 self._disk.remove(run)
-            runs[:FAN_IN] = []
+            runs[: len(several)] = []
             runs.append(path)
         return runs
 
@@ -259,24 +257,31 @@ def _sorted(pieces: Iterable[Block]) -> Block:
         places += more_places
         notes += more_notes
         lines += more_lines
+    if all(map(lt, places, islice(places, 1, None))):
+        return places, notes, lines
     where = dict(zip(places, range(len(lines)), strict=True))
     order = sorted(where)
-    if order == places:
-        return places, notes, lines
     wanted = list(map(where.__getitem__, order))
     return order, list(map(notes.__getitem__, wanted)), list(map(lines.__getitem__, wanted))
 
 
 def _blocks(run: BinaryIO, path: Path) -> Iterator[Block]:
     whole = path.stat().st_size
-    while head := run.read(HEAD.size):
+    head = run.read(HEAD.size)
+    while head:
         count, size = HEAD.unpack(head) if len(head) == HEAD.size else (0, whole)
+        notes_at, lines_at = count * PLACE.size, count * (PLACE.size + NOTE)
+        end = lines_at + size
         # No block is empty, and of none is more asked for than there is.
-        if count and count * (PLACE.size + NOTE) + size <= whole:
-            content = run.read(count * PLACE.size), run.read(count * NOTE), run.read(size)
-            if len(content[1]) == count * NOTE and len((block := _apart(*content))[2]) == count:
-                yield block
-                continue
+        if count and end <= whole:
+            content = run.read(end + HEAD.size)  # the next one's head too: at each read others may take the GIL
+            head = content[end:]
+            if len(content) >= end:
+                block = _apart(content[:notes_at], content[notes_at:lines_at], content[lines_at:end])
+                if len(block[2]) == count:
+                    del content
+                    yield block
+                    continue
         raise DumpDamagedError("not a run of lines", place=str(path), mend="start over with --fresh")
 
 

@@ -1,8 +1,8 @@
 """Making a dump: appending lines, making them durable, publishing the directory.
 
 Hides the order of syncs that lets a harvest be killed at any instant, and compression. Lines are kept in
-memory until the next checkpoint, then encoded and written in one piece; data is synced before the journal
-line that vouches for it; a dump is published by one rename after everything in it is durable.
+memory until the next checkpoint, then encoded and written; data is synced before the journal line that
+vouches for it; a dump is published by one rename after everything in it is durable.
 Synchronous: the caller decides which thread waits for the disk. Lines may be appended in one thread while
 another makes a checkpoint of those that were sealed before.
 """
@@ -65,7 +65,8 @@ class DumpWriter:
         self._disk = disk
         self._lock = lock
         self._open = True
-        self._pending = Pace(0, 0)
+        self._bytes = 0
+        self._objects = 0
         self._sealed = False
         with disk_errors(directory):
             paths = {stem: directory / layout.data_file(stem, codec) for stem in stems}
@@ -120,29 +121,29 @@ class DumpWriter:
     @property
     def room(self) -> int:
         """Bytes that may be appended before a checkpoint is due; lines that go beyond must be cut there first."""
-        return self._pace.bytes - self._pending.bytes
+        return self._pace.bytes - self._bytes
 
     @property
     def due(self) -> bool:
         """Whether a checkpoint is due, now, before anything else is appended."""
-        return self._pending.bytes >= self._pace.bytes or self._pending.objects >= self._pace.objects
+        return self._bytes >= self._pace.bytes or self._objects >= self._pace.objects
 
     def append(self, stem: str, lines: bytes, records: int) -> None:
         """Add whole NDJSON lines to a file."""
         file = self._files[stem]
         file.lines.append(lines)
         file.records += records
-        self._pending = Pace(self._pending.bytes + len(lines), self._pending.objects)
+        self._bytes += len(lines)
 
     def object_done(self) -> None:
         """All that belongs to one more object has been appended."""
-        self._pending = Pace(self._pending.bytes, self._pending.objects + 1)
+        self._objects += 1
 
     def seal(self) -> None:
         """Let the next checkpoint end here: what is appended from now on belongs to the one after it."""
         for file in self._files.values():
             file.sealed, file.lines, file.records = (file.lines, file.records), [], 0
-        self._pending = Pace(0, 0)
+        self._bytes = self._objects = 0
         self._sealed = True
 
     def checkpoint(self, cursor: Json, notes: Sequence[Json] = ()) -> None:
@@ -194,13 +195,14 @@ class DumpWriter:
         lines, records = file.sealed
         if not lines:
             return
-        plain = b"".join(lines)
-        data = self.codec.encode(plain)
-        self._disk.write(file.descriptor, data)
+        size = 0
+        for piece in self.codec.pieces(lines):
+            self._disk.write(file.descriptor, piece)
+            file.digest.update(piece)
+            size += len(piece)
         self._disk.sync(file.descriptor)
-        file.digest.update(data)
         was = file.extent
-        file.extent = Extent(was.bytes + len(data), was.records + records, was.plain + len(plain))
+        file.extent = Extent(was.bytes + size, was.records + records, was.plain + sum(map(len, lines)))
         file.sealed = [], 0
 
     def _go_back(self, file: _DataFile, extent: Extent) -> None:

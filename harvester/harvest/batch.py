@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import orjson
 
@@ -71,7 +72,7 @@ class Batch:
 
 def encode(rows: Sequence[Record]) -> bytes:
     """NDJSON: every record as the Registry sent it, no field renamed, dropped or moved."""
-    return b"".join([orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows])
+    return b"".join(map(orjson.dumps, rows, repeat(None), repeat(orjson.OPT_APPEND_NEWLINE)))
 
 
 def batch_of(page: Page) -> Batch:

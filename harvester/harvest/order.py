@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,14 +22,41 @@ from harvester.harvest.batch import Batch
 from harvester.registry import Filter, Resource, Start
 
 
-@dataclass
+class Pages:
+    """The pages of a list on their way from whoever fetches them to the one who commits them; None ends them.
+
+    An asyncio.Queue would do, and counts tasks, getters and putters that nobody has here: there are two of these an
+    object.
+    """
+
+    __slots__ = ("_here", "_wanted")
+
+    def __init__(self) -> None:
+        self._here: deque[Batch | None] = deque()
+        self._wanted: asyncio.Future[None] | None = None
+
+    def put(self, batch: Batch | None) -> None:
+        """Add what comes next."""
+        self._here.append(batch)
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    async def get(self) -> Batch | None:
+        """What comes next, once it is here."""
+        if not self._here:
+            self._wanted = asyncio.get_running_loop().create_future()
+            await self._wanted
+        return self._here.popleft()
+
+
+@dataclass(eq=False)
 class Lane:
     """One list within a turn: pages come in at one end as they are fetched, and are committed at the other."""
 
     resource: Resource
     filters: tuple[Filter, ...]
     start: Start = field(default_factory=Start)
-    pages: asyncio.Queue[Batch | None] = field(default_factory=asyncio.Queue)
+    pages: Pages = field(default_factory=Pages)
     error: RegistryError | None = None
     count: int = 0
     rows: int = 0
@@ -56,7 +84,11 @@ class Lane:
     def close(self, error: RegistryError | None = None) -> None:
         """No more pages will come: the list is walked to its end, or `error` keeps it from it."""
         self.error = error
-        self.pages.put_nowait(None)
+        self.pages.put(None)
+
+    async def take(self, batch: Batch) -> None:
+        """A page that comes next in the list."""
+        self.pages.put(batch)
 
     def committed(self, batch: Batch) -> None:
         """Count a page that has been appended to the dump."""
@@ -66,7 +98,7 @@ class Lane:
         self.active_bytes += batch.active_bytes
 
 
-@dataclass
+@dataclass(eq=False)
 class Turn:
     """A place in line: an intellectual object with what hangs off it, or (without `about`) a list of its own.
 
@@ -92,7 +124,7 @@ class _Waiting:
     page: int
     serial: int
     size: int = field(compare=False)
-    turn: Turn = field(compare=False)
+    lane: Lane = field(compare=False)
     admitted: asyncio.Future[None] = field(compare=False)
 
 
@@ -107,7 +139,7 @@ class Budget:
         self._limit = limit
         self._per_page = per_page
         self._held = 0
-        self._head: Turn | None = None
+        self._head: Lane | None = None
         self._serial = count()
         self._waiting: list[_Waiting] = []
 
@@ -118,10 +150,12 @@ class Budget:
 
     async def reserve(self, turn: Turn, lane: Lane, page: int, size: int) -> None:
         """Wait until a page of about `size` bytes may be fetched."""
+        if not self._waiting and self._has_room(lane, page, size):
+            self._hold(lane, size)
+            return
         admitted = asyncio.get_running_loop().create_future()
         index = turn.lanes.index(lane)
-        entry = _Waiting(turn.number, index, page, next(self._serial), size, turn, admitted)
-        heapq.heappush(self._waiting, entry)
+        heapq.heappush(self._waiting, _Waiting(turn.number, index, page, next(self._serial), size, lane, admitted))
         self._admit()
         await admitted
 
@@ -137,7 +171,7 @@ class Budget:
 
     def advance(self, turn: Turn, index: int) -> None:
         """Lane `index` of `turn` is the one being committed now."""
-        self._head, turn.current = turn, index
+        self._head, turn.current = turn.lanes[index], index
         self._admit()
 
     def _hold(self, lane: Lane, size: int) -> None:
@@ -148,18 +182,17 @@ class Budget:
         while self._waiting:
             first = self._waiting[0]
             if not first.admitted.done():
-                if not self._has_room(first):
+                if not self._has_room(first.lane, first.page, first.size):
                     return
                 # Counted here and not when the waiting task runs, or too many would be let in at once.
-                self._hold(first.turn.lanes[first.lane_index], first.size)
+                self._hold(first.lane, first.size)
                 first.admitted.set_result(None)
             heapq.heappop(self._waiting)
 
-    def _has_room(self, page: _Waiting) -> bool:
-        head = self._head.lanes[self._head.current] if self._head is not None else None
-        lane = page.turn.lanes[page.lane_index]
-        later = self._held - (head.held if head is not None else 0)
+    def _has_room(self, lane: Lane, page: int, size: int) -> bool:
+        head = self._head
         if lane is not head:
-            return later + page.size <= self._limit * 2 / 3 and self._held + page.size <= self._limit
+            later = self._held - (head.held if head is not None else 0)
+            return later + size <= self._limit * 2 / 3 and self._held + size <= self._limit
         # Nothing can be committed before the first of these; an earlier page is one that a walk looks back at.
-        return self._held + page.size <= self._limit or page.page <= lane.rows // self._per_page + 1
+        return self._held + size <= self._limit or page <= lane.rows // self._per_page + 1

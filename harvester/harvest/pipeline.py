@@ -67,11 +67,11 @@ class Pipeline:
         self._new_notes: list[Note] = []
         self._writer = writer
         self._ahead = 2 * settings.most_in_flight  # answers come out of turn: a late one must not leave slots empty
-        self._workers = settings.most_in_flight + 2  # some wait out a retry while the others go on
+        self._workers = 2 * (settings.most_in_flight + 2)  # some wait out a retry while the others go on
         enough = 3 * settings.most_in_flight * settings.per_page * ROW_BYTES
         self.budget = Budget(enough if settings.held_bytes == "auto" else settings.held_bytes, settings.per_page)
         self._in_line: asyncio.Queue[Turn | None] = asyncio.Queue()
-        self._to_do: asyncio.Queue[Turn | None] = asyncio.Queue(maxsize=2 * settings.most_in_flight)
+        self._to_do: asyncio.Queue[tuple[Turn, Lane] | None] = asyncio.Queue(maxsize=4 * settings.most_in_flight)
         # Turns hold memory too. This many keep the workers busy while one large object holds up the line.
         self._room = asyncio.Semaphore(64 + 16 * settings.most_in_flight)
         self._disk = DiskThread()
@@ -96,7 +96,7 @@ class Pipeline:
                     group.create_task(self._work())
             await self._disk.done()
             self.finished = True
-            self._begin_checkpoint()
+            await self._begin_checkpoint()
             await self._disk.done()
         except BaseException as error:
             await self._disk.settled()
@@ -122,7 +122,10 @@ class Pipeline:
     async def queue(self, turn: Turn) -> None:
         """Put a turn in line, for the workers to fetch what belongs to it."""
         await self.line_up(turn)
-        await self._to_do.put(turn)
+        for lane in turn.lanes[: turn.opened_at]:
+            lane.close()
+        for lane in turn.lanes[turn.opened_at :]:
+            await self._to_do.put((turn, lane))
 
     async def line_up(self, turn: Turn) -> None:
         """Put a turn in line whose lanes the caller fills itself."""
@@ -177,15 +180,8 @@ class Pipeline:
     # The workers
 
     async def _work(self) -> None:
-        while (turn := await self._to_do.get()) is not None:
-            for lane in turn.lanes[: turn.opened_at]:
-                lane.close()
-            async with asyncio.TaskGroup() as group:
-                lanes = turn.lanes[turn.opened_at :]
-                for lane in lanes[1:]:
-                    group.create_task(self._fill(turn, lane))
-                for lane in lanes[:1]:  # it needs no task of its own, and there may be none
-                    await self._fill(turn, lane)
+        while (next_one := await self._to_do.get()) is not None:
+            await self._fill(*next_one)
 
     async def _fill(self, turn: Turn, lane: Lane) -> None:
         """Walk one list of a turn to its end. An error that is this list's own is recorded and stays here."""
@@ -195,7 +191,7 @@ class Pipeline:
             else:
                 await walk(
                     partial(self._batch, turn, lane),
-                    lane.pages.put,
+                    lane.take,
                     per_page=self.per_page,
                     ahead=self._ahead,
                     start=lane.start,
@@ -251,9 +247,7 @@ class Pipeline:
             lines = encode(rows)
             await self.budget.reserve(turn, lane, 0, len(lines))
             lane.count = sum(counts.values())
-            lane.pages.put_nowait(
-                Batch(lines, len(rows), rows[0]["id"], rows[-1]["id"], 0, exact=False, has_next=False)
-            )
+            lane.pages.put(Batch(lines, len(rows), rows[0]["id"], rows[-1]["id"], 0, exact=False, has_next=False))
 
         halves = [partial(half, value) for value in ("true", "false")]
         await walk_merged(halves, take, per_page=self.per_page, after_id=lane.start.last_id)
@@ -285,7 +279,8 @@ class Pipeline:
             self._writer.append(lane.resource.file_stem, part.lines, part.size)
             lane.committed(part)
             self.progress.rows[lane.resource.path] += part.size
-            await self._checkpoint_if_due()
+            if self._writer.due:
+                await self._begin_checkpoint()
 
     async def _begin(self, turn: Turn) -> None:
         self._turn = turn
@@ -294,7 +289,8 @@ class Pipeline:
             self.progress.rows[OBJECTS.path] += 1
             self._objects_rows += 1
             self._objects_last_id = turn.about["id"]
-            await self._checkpoint_if_due()
+            if self._writer.due:
+                await self._begin_checkpoint()
 
     def _close(self, turn: Turn, lane: Lane, index: int) -> None:
         """Note what is wrong with a list, once: before a checkpoint can find the turn at its next list."""
@@ -313,20 +309,17 @@ class Pipeline:
         self._room.release()
         if turn.about is not None:
             self._writer.object_done()
-        await self._checkpoint_if_due()
+        if self._writer.due:
+            await self._begin_checkpoint()
 
     def note(self, note: Note) -> None:
         """Keep what the manifest must tell; it reaches the journal with the next checkpoint."""
         self.notes.append(note)
         self._new_notes.append(note)
 
-    async def _checkpoint_if_due(self) -> None:
-        """Have a checkpoint made if one is due, once the one before it is. The commit does not wait for it."""
-        if self._writer.due:
-            await self._disk.done()
-            self._begin_checkpoint()
-
-    def _begin_checkpoint(self) -> None:
+    async def _begin_checkpoint(self) -> None:
+        """Have a checkpoint made, once the one before it is. The commit does not wait for it."""
+        await self._disk.done()
         notes, self._new_notes = self._new_notes, []
         self._writer.seal()
         self._disk.begin(partial(self._writer.checkpoint, self._cursor(), notes))

@@ -22,7 +22,7 @@ import orjson
 from harvester.dump import Block, Heap, JournalState, Spool, own_id
 from harvester.errors import ProtocolError, RegistryError, TransientError
 from harvester.harvest.batch import Batch, encode, weight
-from harvester.harvest.order import Lane, Turn
+from harvester.harvest.order import Lane, Pages, Turn
 from harvester.harvest.pipeline import Pipeline, first_of
 from harvester.harvest.progress import Progress
 from harvester.harvest.saving import DiskThread
@@ -288,7 +288,7 @@ class FromSpool:
         await pipeline.line_up(turn)
 
 
-class _Ready(asyncio.Queue[Batch | None]):
+class _Ready(Pages):
     """The batches of a lane, each made when it is asked for: whoever asks waits for nothing."""
 
     def __init__(self, pipeline: Pipeline, lane: Lane, batches: Iterator[Batch]) -> None:
@@ -350,7 +350,10 @@ class _Children:
 
 
 def _batch(pieces: Sequence[Block]) -> Batch:
-    places, notes, lines = (list(chain.from_iterable(column)) for column in zip(*pieces, strict=True))
+    if len(pieces) == 1:
+        places, notes, lines = pieces[0]
+    else:
+        places, notes, lines = (list(chain.from_iterable(column)) for column in zip(*pieces, strict=True))
     return Batch.of_lines(lines, own_id(places[0]), own_id(places[-1]), notes)
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import ceil
 from types import TracebackType
+from typing import Self
 
 from aiolimiter import AsyncLimiter
 
@@ -76,33 +75,42 @@ class Knee:
         self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
 
 
-@dataclass
 class Departure:
     """A request that has passed the gate, and when it left: as it passed, until it is known better."""
 
-    at: float
-    _preparing: asyncio.Future[None] | None = None
+    __slots__ = ("_preparing", "_told", "at")
 
-    @contextlib.contextmanager
-    def preparing(self) -> Iterator[None]:
-        """Until `left` is told, or this ends, the request is still to leave."""
-        self._preparing = asyncio.get_running_loop().create_future()
-        try:
-            yield
-        finally:
-            if not self._preparing.done():
-                self.left()
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self._preparing = False
+        self._told: asyncio.Future[None] | None = None
+
+    def preparing(self) -> Self:
+        """Until `left` is told, or the `with` block over this ends, the request is still to leave."""
+        self._preparing = True
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._preparing:
+            self.left()
 
     def left(self) -> None:
         """The request is on its way only now: a connection had to be made, or the event loop was busy."""
         self.at = asyncio.get_running_loop().time()
-        if self._preparing is not None and not self._preparing.done():
-            self._preparing.set_result(None)
+        self._preparing = False
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
 
     async def gone(self) -> None:
         """Wait until the request has left."""
-        if self._preparing is not None and not self._preparing.done():
-            await asyncio.wait([self._preparing])
+        if self._preparing:
+            self._told = self._told or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._told])
 
 
 class _Rate:

@@ -173,7 +173,8 @@ class _PagesAhead(Generic[L]):
 
     async def close(self) -> None:
         self.forget()
-        await asyncio.gather(*self._dropped, return_exceptions=True)
+        if self._dropped:
+            await asyncio.gather(*self._dropped, return_exceptions=True)
 
     def _begin(self, number: int) -> None:
         if number not in self._tasks:

@@ -84,6 +84,17 @@ def test_each_line_once_in_order(
     spool.close()
 
 
+def test_no_more_runs_are_merged_beforehand_than_must_be(directory: Path) -> None:
+    spool = Spool.create(directory, {}, FastDisk())
+    for number in range(FAN_IN + 1):
+        spool.checkpoint(heap_of([line(number, 1)]), {})
+    before = runs(directory)
+    assert [parent for parent, _, _ in read(spool)] == list(range(FAN_IN + 1))
+    assert sorted({*before} & {*runs(directory)}) == before[2:]
+    assert len(runs(directory)) == FAN_IN
+    spool.close()
+
+
 def test_of_two_versions_one_comes_whole(directory: Path) -> None:
     versions = [line(1, 2, f',"version":{n}') for n in range(4)]
     spool = Spool.create(directory, {}, FastDisk())
