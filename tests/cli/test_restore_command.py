@@ -154,9 +154,10 @@ def test_what_it_asks_is_a_line_of_a_log_where_that_is_json(
     env = environment(works.registry, XDG_CONFIG_HOME=str(tmp_path / "xdg"), **ADMIN)
     wanted = ("restore", str(target["id"]), "--log-format", "json")
     with at_a_terminal(*wanted, env=env, cwd=tmp_path, columns=200) as screen:
-        screen.until('"message":"Restore it? [y/N]:"')
+        question = '"message":"Restore it? [y/N]:"}\n'  # to the end of its line, or what is typed stands in it
+        screen.until_true(lambda: question in screen.text, "the question")
         screen.type("perhaps\n")
-        screen.until("Restore it?", times=2)
+        screen.until_true(lambda: screen.text.count(question) == 2, "the question again")
         screen.type("no\n")
         assert screen.end() == 1
     said = [line for line in screen.plain.splitlines() if line not in ("perhaps", "no")]
