@@ -36,6 +36,9 @@ UNDATED = "0001-01-01T00:00:00Z"
 
 LINES_A_BATCH = 1000
 
+SPARE_LANES = 2
+"""Lanes beyond the requests in flight: while one takes a page apart another must be there to use its slot."""
+
 LATER = "-later"
 """Added to the stem of rows dated after the sweep began: they must not make up, in number, for any that are missing."""
 
@@ -91,7 +94,7 @@ class Sweeping:
             self._window_page,
             self._take,
             self._per_page,
-            client.settings.most_in_flight + 2,  # while one takes a page apart another must be there to use its slot
+            client.settings.most_in_flight + SPARE_LANES,
             deque(windows),
             deque(pieces),
         )
@@ -370,4 +373,4 @@ def _column(resource: Resource, rows: Sequence[Record], name: str, kind: type) -
     return values
 
 
-__all__ = ["FromSpool", "Sweeping"]
+__all__ = ["SPARE_LANES", "FromSpool", "Sweeping"]

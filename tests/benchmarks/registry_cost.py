@@ -33,6 +33,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from harvester.demo import API_KEY, EMAIL, OWN_INSTITUTION, Cost
+from harvester.harvest.sweep import SPARE_LANES
 from harvester.registry import Page, Record, Resource
 from harvester.registry.resources import EVENTS, FILES, RESOURCES, format_time, parse_time
 from harvester.registry.windows import EPOCH, FIRST, LAST, MICROSECOND, Sweep, Window, micros
@@ -40,7 +41,8 @@ from tests.benchmarks.serving import SCRATCH, CollectionSpec, database, environm
 from tests.benchmarks.table import Row, at_most, show
 
 PER_PAGE = 1000
-LANES = 8
+CONCURRENCY = 8
+LANES = CONCURRENCY + SPARE_LANES
 COST = Cost(scale=0.0)
 LISTS = ("objects", "files", "events")
 PLACE = "/member-api/v3/"
@@ -293,7 +295,7 @@ def _harvest(url: str, strategy: str) -> tuple[Spent, list[str]]:
     output = SCRATCH / "registry-cost"
     shutil.rmtree(output, ignore_errors=True)
     command = ["harvest", "--quiet", "--strategy", strategy, "--output", str(output)]
-    done = measured(command, environment(url, HARVESTER_CONCURRENCY=str(LANES)), SCRATCH)
+    done = measured(command, environment(url, HARVESTER_CONCURRENCY=str(CONCURRENCY)), SCRATCH)
     assert done.code == 0
     shutil.rmtree(output)
     return _spent(url), stats(url)["log"]
