@@ -20,7 +20,7 @@ from harvester.cli.running import Interrupted
 from harvester.cli.session import Session, with_session
 from harvester.cli.watch import EVERY, age, subject, watched
 from harvester.errors import ChangedError, ConfigError, NotFoundError, UncountableError
-from harvester.registry import Record, RegistryClient, listed
+from harvester.registry import BY_ID, Record, RegistryClient, listed
 from harvester.registry.resources import WORK_ITEMS, parse_sort, parse_time
 
 NEWEST_FIRST = "date_processed__desc"
@@ -101,9 +101,8 @@ def items_command(
         code = await watched(items, session.terminal, every=every_so_often, form=form, until_done=until_done)
         if not items.items:
             await question.explain_nothing(client)
-            if until_done and _named(question):
-                mend = "harvester items shows which there are, the newest first"
-                raise NotFoundError("there is no such work item", place=_named(question), mend=mend)
+            if until_done:
+                await _refuse_unknown_bag(client, question)
             session.terminal.say("no work item matches: nothing to watch")
         return code
 
@@ -113,9 +112,13 @@ def items_command(
         return interrupted.exit_code
 
 
-def _named(question: Question) -> str:
-    """What of the filters names a bag, which must be there to be done; "" if they only choose among those there are."""
-    return " ".join(f"{name}={value}" for name, value in question.filters if name in ("name", "etag"))
+async def _refuse_unknown_bag(client: RegistryClient, question: Question) -> None:
+    """Raise NotFoundError if a bag is named that no work item is of, whatever else the question asks of them."""
+    named = tuple(pair for pair in question.filters if pair[0] in ("name", "etag"))
+    if named and not (await client.page(WORK_ITEMS, filters=named, sort=BY_ID, page=1, per_page=1)).rows:
+        place = " ".join(f"{name}={value}" for name, value in named)
+        mend = "harvester items shows which there are, the newest first"
+        raise NotFoundError("there is no such work item", place=place, mend=mend)
 
 
 def _question(arguments: Sequence[str], report: Report | None, since: str | None) -> Question:

@@ -52,7 +52,7 @@ def list_command(
 
     Dates are 2026-01-31, 30d (ago), 12h, today or yesterday; sizes are bytes, or 10M, 1.5G (of 1024), or 10MB (of
     1000). What belongs to an intellectual object, in all lists but deletions and alerts, is object=ID or
-    object=IDENTIFIER. A value that no row of the Registry's has (state=Foo) is refused, with exit code 2.
+    object=IDENTIFIER. A state, status, type and so on that the Registry does not know is refused, with exit code 2.
 
     Lines of ndjson are the Registry's entries as a dump has them, json is one array, csv is safe to open in a
     spreadsheet, a table is for reading.

@@ -88,24 +88,23 @@ class Pipeline:
         If that is not the disk, one more is made, except where it would end a gzip member or zstd frame at a
         place where an undisturbed run makes none.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._produce(produce))
-                group.create_task(self._commit())
-                for _ in range(self._workers):
-                    group.create_task(self._work())
-            await self._disk.done()
-            self.finished = True
-            await self._begin_checkpoint()
-            await self._disk.done()
-        except BaseException as error:
-            await self._disk.settled()
-            if self._disk.well and self._writer.codec is Codec.NONE:
-                with suppress(DumpError):  # what stopped the run is the news
-                    self._writer.checkpoint(self._cursor(), self._new_notes)
-            raise first_of(error) if isinstance(error, BaseExceptionGroup) else error from None
-        finally:
-            self._disk.close()
+        with self._disk:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._produce(produce))
+                    group.create_task(self._commit())
+                    for _ in range(self._workers):
+                        group.create_task(self._work())
+                await self._disk.done()
+                self.finished = True
+                await self._begin_checkpoint()
+                await self._disk.done()
+            except BaseException as error:
+                await self._disk.settled()
+                if self._disk.well and self._writer.codec is Codec.NONE:
+                    with suppress(DumpError):  # what stopped the run is the news
+                        self._writer.checkpoint(self._cursor(), self._new_notes)
+                raise first_of(error) if isinstance(error, BaseExceptionGroup) else error from None
 
     @property
     def position(self) -> Start:

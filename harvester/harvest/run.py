@@ -198,13 +198,14 @@ class _Run:
         )
         take = Take(writer.directory, writer.codec, {}, (), first.notes)
         findings = Findings(take)
-        clearing = DiskThread()
-        clearing.begin(partial(remove, writer.directory / SPOOL, self._disk))  # it may be as large as the dump
-        try:
-            await self._ask_again(findings, writer, first, asked_at)
-        finally:
+        with DiskThread() as clearing:
+            clearing.begin(partial(remove, writer.directory / SPOOL, self._disk))  # it may be as large as the dump
+            try:
+                await self._ask_again(findings, writer, first, asked_at)
+            except BaseException:
+                await clearing.settled()  # what stopped the run is the news
+                raise
             await clearing.done()
-            clearing.close()
         made = self._merged(findings, writer) if findings.rounds else writer
         try:
             requests = first.requests()

@@ -8,15 +8,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
 
 
 class DiskThread:
-    """One thread for the checkpoints of one dump, which are made one after the other."""
+    """One thread, within a `with` block, for the checkpoints of one dump, which are made one after the other."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        self._thread.submit(int)  # where no thread can be had it fails here, and not with a checkpoint in hand
         self._latest: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.submit(int)  # where no thread can be had it fails here, and not with a checkpoint in hand
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
 
     @property
     def well(self) -> bool:
@@ -46,7 +56,4 @@ class DiskThread:
         """Wait until no checkpoint is under way, whatever came of it."""
         if self._latest is not None:
             await asyncio.wait([self._latest])
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._thread.shutdown()
+            _ = self._latest.cancelled() or self._latest.exception()  # or asyncio would say that nobody asked for it

@@ -103,22 +103,21 @@ class Sweeping:
     async def run(self) -> None:
         """Sweep to the end. Raises what stopped it. Unless that is the disk, or rows that cannot be spooled, the spool
         then has all that came."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for walk_of in self._besides_windows():
-                    group.create_task(walk_of)
-                group.create_task(self._sweep.run())
-            self.finished = True
-            await self._checkpoint()
-        except BaseException as error:
-            if self._may_checkpoint:
-                self._spool.checkpoint(self._heap, self._cursor())
-            first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
-            if isinstance(first, TransientError | ProtocolError) and first is not self._objects_error:
-                first.mend = first.mend or LESS
-            raise first from None
-        finally:
-            self._disk.close()
+        with self._disk:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for walk_of in self._besides_windows():
+                        group.create_task(walk_of)
+                    group.create_task(self._sweep.run())
+                self.finished = True
+                await self._checkpoint()
+            except BaseException as error:
+                if self._may_checkpoint:
+                    self._spool.checkpoint(self._heap, self._cursor())
+                first = first_of(error) if isinstance(error, BaseExceptionGroup) else error
+                if isinstance(first, TransientError | ProtocolError) and first is not self._objects_error:
+                    first.mend = first.mend or LESS
+                raise first from None
 
     def requests(self) -> dict[str, int]:
         """Requests by resource that the dump has cost so far."""

@@ -7,13 +7,13 @@ Without arguments 20,000 and 1,000,000 events.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from tests.benchmarks.serving import PROGRAM, SCRATCH, CollectionSpec, database, environment, served, stats
+from tests.benchmarks.serving import PROGRAM, SCRATCH, CollectionSpec, database, environment, served, stats, watched
 from tests.benchmarks.table import Row, at_most, show
 
 ORDERS = {"by id": (), "newest first": ("--sort", "date_time__desc", "--limit", "200000")}
@@ -46,11 +46,11 @@ def listed(url: str, *flags: str) -> tuple[int, float]:
     with subprocess.Popen(command, env=environment(url), cwd=SCRATCH, stdout=subprocess.PIPE) as process:
         stdout = process.stdout
         assert stdout is not None
-        lines = sum(piece.count(b"\n") for piece in iter(lambda: stdout.read(1 << 20), b""))
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with ThreadPoolExecutor(1) as reader:
+            lines = reader.submit(lambda: sum(piece.count(b"\n") for piece in iter(lambda: stdout.read(1 << 20), b"")))
+            _, peak = watched(process)
     assert process.returncode == 0
-    return lines, usage.ru_maxrss / 1024
+    return lines.result(), peak
 
 
 if __name__ == "__main__":

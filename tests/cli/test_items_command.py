@@ -196,6 +196,18 @@ def test_a_bag_that_is_not_there_is_not_done(run: Run, registry: DemoRegistry) -
     done = run("items", "name=nothing.tar", "--until-done", "--quiet", registry=registry)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("harvester: name=nothing.tar: there is no such work item; harvester items shows")
+    done = run("items", "name=nothing.tar", "--report", "inprocess", "--until-done", registry=registry)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", [("status=Pending",), ("--report", "inprocess"), ("--since", "1h")])
+def test_a_bag_of_which_nothing_is_asked_for_any_more_is_done(
+    run: Run, registry: DemoRegistry, database: Path, arguments: tuple[str, ...]
+) -> None:
+    under_way = {row["name"] for row in records(database, "items") if row["status"] != "Success"}
+    name = next(row["name"] for row in records(database, "items") if row["name"] not in under_way)
+    done = run("items", f"name={name}", *arguments, "--until-done", registry=registry)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no work item matches: nothing to watch\n")
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from harvester import Outcome
+from harvester import Outcome, RegistryClient, Scope, credentials, harvest
 from harvester.demo import Change, DemoRegistry, Fault, InsertObject, SoftDeleteObject, UpdateObject, records
-from harvester.dump import partials, verify
-from harvester.errors import TransientError
-from tests.support import as_dumped, as_held, difference, harvested, resumed
+from harvester.dump import Disk, partials, verify
+from harvester.dump.layout import SPOOL
+from harvester.dump.writer import remove
+from harvester.errors import DumpError, TransientError
+from harvester.harvest import run
+from harvester.harvest.sweep import LESS
+from harvester.registry import Filter, Page, Resource
+from harvester.registry.resources import EVENTS, FILES, OBJECTS
+from tests.support import as_dumped, as_held, difference, harvested, resumed, settings_for
 
 BOTH = pytest.mark.parametrize("strategy", ["per-object", "sweep"])
 
@@ -126,3 +134,55 @@ async def test_nothing_is_doubled_when_rows_change_halves(small: Path, tmp_path:
         if outcome.published:
             assert max(Counter(ids(outcome, "work_items")).values()) == 1
             assert verify(outcome.path).damages == []
+
+
+class _Away(RegistryClient):
+    """A Registry that has gone when one list is harvested."""
+
+    away: Resource
+
+    async def page(
+        self, resource: Resource, *, filters: Sequence[Filter] = (), sort: Sequence[str], page: int, per_page: int
+    ) -> Page:
+        if resource is self.away and per_page > 1:
+            raise TransientError("away")
+        return await super().page(resource, filters=filters, sort=sort, page=page, per_page=per_page)
+
+    async def probe(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("away", "mend"), [(OBJECTS, ""), (FILES, LESS), (EVENTS, LESS)])
+async def test_the_other_strategy_is_no_mend_where_the_objects_are_missing(
+    small_database: Path, tmp_path: Path, away: Resource, mend: str
+) -> None:
+    async with DemoRegistry(small_database) as registry:
+        settings = settings_for(registry, tmp_path, strategy="sweep")
+        async with _Away(settings, credentials(settings)) as client:
+            client.away = away
+            with pytest.raises(TransientError, match="away") as raised:
+                await harvest(client, Scope.parse(settings.resources))
+    assert raised.value.mend == mend
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_what_stopped_the_run_is_the_news_and_not_a_spool_that_stays(
+    small_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    def failing(directory: Path, disk: Disk) -> None:
+        if directory.name == SPOOL:
+            raise DumpError("cannot be removed")
+        remove(directory, disk)
+
+    monkeypatch.setattr(run, "remove", failing)
+    async with DemoRegistry(small_database) as registry:
+        if stopped:
+            registry.add_fault(Fault("status", path="updated_at__gteq", status=502, times=None))
+        with pytest.raises(TransientError if stopped else DumpError):
+            await harvested(registry, tmp_path / "out", strategy="sweep", retry_budget=0.1)
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("disk")]
+        monkeypatch.undo()
+        registry.clear_faults()
+        outcome = await resumed(registry, tmp_path / "out")
+    assert difference(as_dumped(outcome), as_held(small_database)) is None
+    assert partials(tmp_path / "out") == []

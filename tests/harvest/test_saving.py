@@ -15,9 +15,8 @@ from harvester.harvest.saving import DiskThread
 
 @pytest.fixture
 def disk() -> Iterator[DiskThread]:
-    disk = DiskThread()
-    yield disk
-    disk.close()
+    with DiskThread() as disk:
+        yield disk
 
 
 async def test_work_goes_on_while_a_checkpoint_is_made(disk: DiskThread) -> None:
@@ -62,8 +61,8 @@ def test_where_no_thread_can_be_had_nothing_is_begun(monkeypatch: pytest.MonkeyP
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(RuntimeError, match="thread"):
-        DiskThread()
+    with pytest.raises(RuntimeError, match="thread"), DiskThread():
+        pass
 
 
 def test_the_collector_is_as_it_was_after_the_last_of_several_harvests() -> None:
