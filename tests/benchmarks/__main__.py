@@ -1,8 +1,9 @@
 """The whole table: `python -m tests.benchmarks [--quick] [PART…]`. Exits 1 if a goal is missed or a part fails.
 
-The parts: own_cost waiting registry_cost peers memory listing durability soak. About an hour on two cores, and 5 GB
-under the temporary directory; `--quick` takes one run and the smallest size of each, which shows that they work and
-little more. Each part alone, with its own arguments: `python -m tests.benchmarks.PART`.
+The parts: own_cost waiting registry_cost peers memory listing durability soak. Half an hour on two cores once their
+databases are made, which are kept, and 5 GB under the temporary directory; `--quick` takes one run and the smallest
+size of each, which shows that they work and little more. Each part alone, with its own arguments:
+`python -m tests.benchmarks.PART`.
 """
 
 from __future__ import annotations
