@@ -56,7 +56,7 @@ def get_command(
     ] = FILES_SHOWN,
     events: Annotated[int, typer.Option("--events", help="Events to show.", metavar="N", min=0)] = EVENTS_SHOWN,
     wide: Annotated[bool, typer.Option("--wide", help="Cut nothing: whole digests, paths and values.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    json: options.FormatJson = False,
 ) -> int:
     """Show one record: an object with its files, a file, an event.
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harvester.ask import REPORT_SINCE, Question, Report, Watch, query
-from harvester.cli import completion
+from harvester.cli import completion, options
 from harvester.cli.dates import FORMS, spelled_out
 from harvester.cli.exits import COMPLETE
 from harvester.cli.filters import plain_filters
@@ -56,11 +56,8 @@ def items_command(
     form: Annotated[
         Format | None, typer.Option("--format", help="[default: table on a terminal, else ndjson]", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    fields: Annotated[
-        str | None,
-        typer.Option(help="Only these fields, in this order.", metavar="A,B,C", autocompletion=completion.fields),
-    ] = None,
+    json: options.FormatJson = False,
+    fields: options.Fields = None,
     sort: Annotated[
         str,
         typer.Option(

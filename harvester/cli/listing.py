@@ -39,11 +39,8 @@ def list_command(
         Format | None,
         typer.Option("--format", help="How rows are written [default: table on a terminal, else ndjson]."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    fields: Annotated[
-        str | None,
-        typer.Option(help="Only these fields, in this order.", metavar="A,B,C", autocompletion=completion.fields),
-    ] = None,
+    json: options.FormatJson = False,
+    fields: options.Fields = None,
 ) -> int:
     """List records of one kind: all pages, as they arrive.
 

@@ -52,6 +52,12 @@ ListFilters = Annotated[
     ),
 ]
 
+Fields = Annotated[
+    str | None,
+    typer.Option(help="Only these fields, in this order.", metavar="A,B,C", autocompletion=completion.fields),
+]
+FormatJson = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+
 
 def directory(text: str) -> Path:
     """A path that is there: nothing, as of a variable that is not set, would be the directory one happens to be in."""

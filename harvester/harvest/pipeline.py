@@ -278,8 +278,7 @@ class Pipeline:
             self._writer.append(lane.resource.file_stem, part.lines, part.size)
             lane.committed(part)
             self.progress.rows[lane.resource.path] += part.size
-            if self._writer.due:
-                await self._begin_checkpoint()
+            await self._checkpoint_if_due()
 
     async def _begin(self, turn: Turn) -> None:
         self._turn = turn
@@ -288,8 +287,7 @@ class Pipeline:
             self.progress.rows[OBJECTS.path] += 1
             self._objects_rows += 1
             self._objects_last_id = turn.about["id"]
-            if self._writer.due:
-                await self._begin_checkpoint()
+            await self._checkpoint_if_due()
 
     def _close(self, turn: Turn, lane: Lane, index: int) -> None:
         """Note what is wrong with a list, once: before a checkpoint can find the turn at its next list."""
@@ -308,13 +306,16 @@ class Pipeline:
         self._room.release()
         if turn.about is not None:
             self._writer.object_done()
-        if self._writer.due:
-            await self._begin_checkpoint()
+        await self._checkpoint_if_due()
 
     def note(self, note: Note) -> None:
         """Keep what the manifest must tell; it reaches the journal with the next checkpoint."""
         self.notes.append(note)
         self._new_notes.append(note)
+
+    async def _checkpoint_if_due(self) -> None:
+        if self._writer.due:
+            await self._begin_checkpoint()
 
     async def _begin_checkpoint(self) -> None:
         """Have a checkpoint made, once the one before it is. The commit does not wait for it."""

@@ -92,6 +92,20 @@ def run(tmp_path: Path) -> Run:
     return running
 
 
+def in_bash(command: str, *, registry: DemoRegistry, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line of the shell's, in which `harvester` is the program."""
+    program = f'harvester() {{ "{sys.executable}" -m harvester "$@"; }}; '
+    return subprocess.run(
+        ["bash", "-c", program + command],
+        cwd=cwd,
+        env=environment(registry, **more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 def writing_to(
     stdout: IO[str] | int, *arguments: str, registry: DemoRegistry, cwd: Path
 ) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ import pytest
 from rich.cells import cell_len
 
 from harvester.demo import OTHER_EMAIL, CollectionSpec, DemoRegistry, Fault, build, records
-from tests.cli.conftest import InThread, Run, environment, killed_when_overdue
+from tests.cli.conftest import InThread, Run, environment, in_bash, killed_when_overdue
 from tests.terminal import on_terminal
 
 FILES_OF_GIANT = 30_000
@@ -235,16 +235,7 @@ def test_a_key_as_apt_cmd_has_it(key: str, run: Run, registry: DemoRegistry) -> 
 
 def test_the_readers_leaving_ends_it_quietly(giant: tuple[DemoRegistry, dict[str, Any]], tmp_path: Path) -> None:
     registry, largest = giant
-    command = f"{sys.executable} -m harvester get objects {largest['id']} --format tree --files all -q | head -1"
-    result = subprocess.run(
-        command,
-        shell=True,
-        cwd=tmp_path,
-        env=environment(registry),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    command = f"harvester get objects {largest['id']} --format tree --files all -q | head -1"
+    result = in_bash(command, registry=registry, cwd=tmp_path)
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""

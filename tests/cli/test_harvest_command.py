@@ -15,7 +15,7 @@ import pytest
 
 from harvester.demo import API_KEY, DemoRegistry, Fault, InsertObject, records
 from harvester.dump import partials
-from tests.cli.conftest import InThread, Run, environment, running, writing_to
+from tests.cli.conftest import InThread, Run, environment, in_bash, running, writing_to
 from tests.support import as_dumped, as_held, difference
 
 
@@ -157,19 +157,8 @@ def test_an_output_directory_that_cannot_be_used(run: Run, registry: DemoRegistr
 
 def test_a_full_disk(registry: DemoRegistry, tmp_path: Path) -> None:
     """A limit on the size of files says EFBIG where a full disk says ENOSPC; both come from the same write."""
-    done = subprocess.run(
-        [
-            "bash",
-            "-c",
-            f"trap '' XFSZ; ulimit -f 8; exec {sys.executable} -m harvester harvest --quiet --strategy per-object",
-        ],
-        cwd=tmp_path,
-        env=environment(registry),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    command = "trap '' XFSZ; ulimit -f 8; harvester harvest --quiet --strategy per-object"
+    done = in_bash(command, registry=registry, cwd=tmp_path)
     assert done.returncode == 1
     assert "ndjson" in only_line(done.stderr)
     assert len(partials(tmp_path / "inventories")) == 1

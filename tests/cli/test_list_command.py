@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +23,7 @@ from harvester.cli.progress import Rows
 from harvester.cli.terminal import Terminal
 from harvester.demo import API_KEY, DemoRegistry, Fault, PutNull, UpdateObject, records
 from harvester.registry import RESOURCES
-from tests.cli.conftest import InThread, Run, environment, running, writing_to
+from tests.cli.conftest import InThread, Run, environment, in_bash, running, writing_to
 from tests.cli.test_harvest_command import only_line
 from tests.terminal import at_a_terminal, on_terminal
 
@@ -135,20 +134,9 @@ def test_the_first_line_is_out_before_the_second_page_is_asked_for(registry: Dem
 @pytest.mark.parametrize("form", ["ndjson", "table"])
 def test_head_ends_it_after_one_page(run: Run, registry: DemoRegistry, tmp_path: Path, fields: str, form: str) -> None:
     """Also where the first page fits into the pipe, and the writing of it does not fail."""
-    done = subprocess.run(
-        [
-            "bash",
-            "-c",
-            f"{sys.executable} -m harvester list files --format {form} --fields {fields} | head -1; "
-            'echo "${PIPESTATUS[0]}"',
-        ],
-        cwd=tmp_path,
-        env=environment(registry, HARVESTER_PER_PAGE="50", HARVESTER_RATE="5"),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    listing = f"harvester list files --format {form} --fields {fields} | head -1"
+    pages = {"HARVESTER_PER_PAGE": "50", "HARVESTER_RATE": "5"}
+    done = in_bash(f'{listing}; echo "${{PIPESTATUS[0]}}"', registry=registry, cwd=tmp_path, **pages)
     line, code = done.stdout.splitlines()
     assert line
     assert (code, done.stderr) == ("0", "")
@@ -170,15 +158,8 @@ def test_ctrl_c_is_one_line_and_promises_nothing(registry: DemoRegistry, tmp_pat
 @pytest.mark.parametrize("rows", [1, 1000])
 def test_a_reader_that_has_gone_before_anything_was_written(registry: DemoRegistry, tmp_path: Path, rows: int) -> None:
     """A short page fits into Python's buffer, a long one does not."""
-    done = subprocess.run(
-        ["bash", "-c", f'{sys.executable} -m harvester list events --limit {rows} | true; echo "${{PIPESTATUS[0]}}"'],
-        cwd=tmp_path,
-        env=environment(registry),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    command = f'harvester list events --limit {rows} | true; echo "${{PIPESTATUS[0]}}"'
+    done = in_bash(command, registry=registry, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("0\n", "")
     assert registry.stats.by_path["events"] == 1
 
